@@ -1,0 +1,188 @@
+/**
+ * The contract between the engine and a built-in worker. A built-in receives a `WorkerHost` and
+ * nothing else, so it can be removed without touching the core.
+ */
+import type { ErrorBody, Payload } from '@trine/protocol';
+import type { z } from 'zod';
+import type { Clock } from './clock.js';
+import type { Log } from './log.js';
+import type { Random } from './random.js';
+import type { Storage } from './store.js';
+
+/** Who made a call. */
+export interface Caller {
+  readonly workerId: string;
+  /** The name the worker reported, or undefined while it has not. */
+  readonly workerName: string | undefined;
+  readonly kind: 'remote' | 'local' | 'engine';
+  /** Version of the SDK the worker reported, e.g. `0.11.6`. */
+  readonly sdkVersion: string | undefined;
+}
+
+/** What every in-process handler gets beside its input. */
+export interface HandlerContext {
+  readonly caller: Caller;
+  /** The namespace the function was called in. */
+  readonly namespace: string;
+  readonly traceparent: string | undefined;
+  readonly baggage: string | undefined;
+  readonly metadata: Payload | undefined;
+  /** The input as it came: for handlers that keep the raw text of a value (`memberText(payload.json, 'value')`). */
+  readonly payload: Payload;
+  /** May this caller call that function? A handler that acts on a function id from a payload must ask. */
+  mayCall(functionId: string, namespace?: string): boolean;
+}
+
+/** `undefined` = no result at all (clients see undefined / None); null = an explicit null. */
+export type HandlerResult = Payload | JsonValue | undefined;
+export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue | undefined };
+
+export interface FunctionDefinition<Input = unknown> {
+  readonly id: string;
+  readonly description?: string;
+  /** Validates the input; its JSON Schema is what introspection shows. Null input reads as `{}` for `engine::*`. */
+  readonly request?: z.ZodType<Input>;
+  readonly response?: z.ZodType;
+  /** Free JSON shown by introspection; `{ internal: true }` hides the function from lists. */
+  readonly metadata?: JsonValue;
+  /**
+   * Serves one call. Throw a `TrineError` to answer with its code; anything else thrown becomes
+   * `invocation_failed`. A handler that returns without a promise answers in the same turn.
+   */
+  handler(input: Input, context: HandlerContext): HandlerResult | Promise<HandlerResult>;
+}
+
+/** A trigger as its provider sees it. */
+export interface TriggerBinding {
+  readonly id: string;
+  readonly type: string;
+  readonly functionId: string;
+  /** Where the target and condition functions are looked up. */
+  readonly namespace: string;
+  readonly config: unknown;
+  readonly metadata: Payload | undefined;
+  /** The worker that registered it; undefined for persistent ones. */
+  readonly workerId: string | undefined;
+  readonly workerName: string | undefined;
+}
+
+export interface TriggerTypeDefinition {
+  readonly id: string;
+  readonly description: string;
+  /** JSON Schema of a trigger's config, of what its function receives, and of what it may return. */
+  readonly configSchema?: z.ZodType;
+  readonly requestSchema?: z.ZodType;
+  readonly responseSchema?: z.ZodType;
+  /**
+   * Starts serving a trigger. Throw to refuse it: the message goes to the registering worker as
+   * `trigger_registration_failed`. Binding an id that is bound already replaces it. Later frames of
+   * the registering worker wait for a returned promise.
+   */
+  bind(trigger: TriggerBinding): void | Promise<void>;
+  /**
+   * Stops serving a trigger.
+   * @param reason - `unregistered`: someone asked for it; `disconnected`: its worker went away;
+   *   `stopped`: this provider is being stopped (the trigger is kept and bound again by the next one)
+   */
+  unbind(trigger: TriggerBinding, reason: UnbindReason): void | Promise<void>;
+}
+
+export type UnbindReason = 'unregistered' | 'disconnected' | 'stopped';
+
+export interface InvokeRequest {
+  readonly functionId: string;
+  readonly payload: Payload;
+  /** Default `default`. */
+  readonly namespace?: string;
+  readonly metadata?: Payload | undefined;
+  readonly traceparent?: string | undefined;
+  readonly baggage?: string | undefined;
+  /** Answer with `invocation_timeout` after this many milliseconds instead of the engine's ceiling (30 min). */
+  readonly timeoutMs?: number;
+  /** `newest` (default): the newest live owner serves. `replicas`: the least-loaded live owner of the newest's worker name. */
+  readonly consumers?: 'newest' | 'replicas';
+}
+
+/** How a call ended. Never an exception: results that cross the wire are values. */
+export type Outcome =
+  | { readonly ok: true; readonly result: Payload | undefined }
+  | { readonly ok: false; readonly error: ErrorBody; readonly cause: FailureCause };
+
+/**
+ * `handler`: the function ran and failed. `not_found`: nobody serves the id, it did not run.
+ * `lost`: the executor's connection ended, it may or may not have run. `timeout`: no answer in time.
+ * `refused`: the engine did not deliver it (message too large for the worker, its outbound side full).
+ */
+export type FailureCause = 'handler' | 'not_found' | 'lost' | 'timeout' | 'refused';
+
+export interface Registration {
+  /** Takes the registration back. Idempotent. */
+  remove(): void;
+}
+
+/** A read-only view of who offers what. */
+export interface RegistryView {
+  hasFunction(functionId: string, namespace?: string): boolean;
+  /** Tells of functions that became callable or stopped being so. */
+  onFunction(listener: (event: { readonly available: boolean; readonly functionId: string; readonly namespace: string }) => void): Registration;
+  onWorker(listener: (event: { readonly kind: 'connected' | 'updated' | 'disconnected'; readonly workerId: string; readonly name: string | undefined; readonly pid: number | undefined }) => void): Registration;
+}
+
+export interface WorkerHost {
+  /** The name of the entry in config.yaml, as the user typed it (`iii-queue` or `queue`). */
+  readonly entryName: string;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly storage: Storage;
+  readonly registry: RegistryView;
+  /** The project folder: relative paths in the configuration start here. */
+  readonly projectDir: string;
+  /** Absolute path of the data folder (`<project>/data` unless configured). Created by whoever writes first. */
+  readonly dataDir: string;
+  registerFunction<Input>(definition: FunctionDefinition<Input>): Registration;
+  registerTriggerType(definition: TriggerTypeDefinition): Registration;
+  /** Binds a trigger owned by this worker. */
+  registerTrigger(trigger: { readonly id?: string; readonly type: string; readonly functionId: string; readonly config?: JsonValue; readonly metadata?: JsonValue; readonly namespace?: string }): Promise<Registration>;
+  /** Calls a function and waits for its outcome. Adds no `_caller_worker_id`. */
+  invoke(request: InvokeRequest): Promise<Outcome>;
+  /**
+   * Asks a condition function (the same payload, no metadata). `run` unless it answered exactly
+   * `false` (`skip`); a failing condition is `error`: the target must not run.
+   */
+  condition(functionId: string, request: Omit<InvokeRequest, 'functionId' | 'metadata'>): Promise<{ readonly verdict: 'run' | 'skip' } | { readonly verdict: 'error'; readonly error: ErrorBody }>;
+  /** Publishes a port that this worker listens on, shown as `engine.ports[name]`. */
+  reportPort(name: string, port: number): void;
+}
+
+export interface RunningWorker {
+  /**
+   * Applies a changed configuration without a restart. All or nothing: throw to refuse, and the old
+   * one stays in force. Leave it out to be stopped and started again instead.
+   */
+  reconfigure?(config: unknown): void | Promise<void>;
+  /** Stops taking new work (no new requests, no dispatch); what runs may finish. Called before `stop`. */
+  drain?(): void | Promise<void>;
+  stop(): void | Promise<void>;
+}
+
+export interface WorkerDefinition<Config = unknown> {
+  /** The canonical (short) name, e.g. `queue`. */
+  readonly name: string;
+  /** Other spellings, e.g. `iii-queue`. */
+  readonly aliases: readonly string[];
+  /** One sentence for lists. */
+  readonly description: string;
+  /** Defaults, docs and validation come from this one schema. Must be strict: unknown keys are errors. */
+  readonly config: z.ZodType<Config>;
+  /** What `iii worker add NAME` writes under `config:`; left out = a bare entry. */
+  readonly defaultBlock?: JsonValue;
+  /** Cross-field rules; throw with a message that names the key. Runs before start and before reconfigure. */
+  validate?(config: Config): void;
+  start(host: WorkerHost, config: Config): RunningWorker | Promise<RunningWorker>;
+}
+
+/** Types a built-in worker's definition. */
+export function defineWorker<Config>(definition: WorkerDefinition<Config>): WorkerDefinition {
+  return definition as unknown as WorkerDefinition;
+}
