@@ -1,1 +1,3 @@
-export {};
+export * from './fake-clock.js';
+export * from './temp-folder.js';
+export * from './wait-for.js';
