@@ -46,6 +46,11 @@ export interface FunctionDefinition<Input = unknown> {
   /** Free JSON shown by introspection; `{ internal: true }` hides the function from lists. */
   readonly metadata?: JsonValue;
   /**
+   * The handler reads `context.payload` itself: the engine neither parses nor validates the input (it
+   * passes undefined), and `request` serves introspection alone. For hot paths, see `RawInput`.
+   */
+  readonly raw?: boolean;
+  /**
    * Serves one call. Throw a `TrineError` to answer with its code; anything else thrown becomes
    * `invocation_failed`. A handler that returns without a promise answers in the same turn.
    */
