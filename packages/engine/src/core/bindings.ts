@@ -1,0 +1,303 @@
+/**
+ * Triggers and who provides their types.
+ *
+ * A trigger is `pending` (no provider of its type, or the provider gave it back) or `active` (bound
+ * at a provider). Every type keeps a stack of providers, newest first: a new one takes over all
+ * bindings, and when it leaves they go back to the one before, or wait.
+ *
+ *   register -> active | pending | refused      provider appears: pending -> active
+ *   active -> active (moved) | pending          provider leaves
+ *   active, pending -> gone                     unregister, or its worker disconnects
+ *
+ * What happens to one trigger happens in order: an operation that waits for its provider holds back
+ * the next one for the same trigger.
+ */
+import { DEFAULT_NAMESPACE, ErrorCode, toErrorBody, type ErrorBody, type Payload } from '@trine/protocol';
+import { Emitter } from './emitter.js';
+import type { Log } from './log.js';
+import type { Session } from './session.js';
+import { workerForTriggerType } from './trigger-type-names.js';
+import type { UnbindReason } from './worker-host.js';
+
+export interface TriggerTypeProvider {
+  readonly id: string;
+  readonly namespace: string;
+  readonly description: string;
+  readonly session: Session;
+  readonly configSchema: () => unknown;
+  readonly requestSchema: () => unknown;
+  readonly responseSchema: () => unknown;
+  bind(trigger: Trigger): void | Promise<void>;
+  unbind(trigger: Trigger, reason: UnbindReason): void | Promise<void>;
+}
+
+export interface TriggerRequest {
+  readonly id: string;
+  readonly type: string;
+  readonly functionId: string;
+  /** Where target and condition functions are looked up. */
+  readonly namespace: string;
+  /** Set when the worker named the namespace of the trigger type itself. */
+  readonly triggerNamespace: string | undefined;
+  readonly config: Payload;
+  readonly metadata: Payload | undefined;
+  /** The registering worker; undefined for triggers that belong to nobody. */
+  readonly owner: Session | undefined;
+}
+
+export interface Trigger extends TriggerRequest {
+  /** Where the type is looked up first. */
+  readonly home: string;
+  provider: TriggerTypeProvider | undefined;
+  /** Settles when what was asked for this trigger so far is done. */
+  tail: Promise<void> | undefined;
+  gone: boolean;
+}
+
+export class Bindings {
+  readonly #log: Log;
+  readonly #providers = new Map<string, TriggerTypeProvider[]>();
+  readonly #triggers = new Map<string, Trigger>();
+  readonly #byType = new Map<string, Set<Trigger>>();
+  readonly #warned = new Set<string>();
+  readonly changed = new Emitter<void>();
+
+  constructor(log: Log) {
+    this.#log = log.for('iii::triggers');
+  }
+
+  get(id: string): Trigger | undefined {
+    return this.#triggers.get(id);
+  }
+
+  triggers(): IterableIterator<Trigger> {
+    return this.#triggers.values();
+  }
+
+  /** The serving provider of every trigger type. */
+  *types(): IterableIterator<TriggerTypeProvider> {
+    for (const stack of this.#providers.values()) yield stack[0] as TriggerTypeProvider;
+  }
+
+  type(namespace: string, id: string): TriggerTypeProvider | undefined {
+    return this.#providers.get(key(namespace, id))?.[0];
+  }
+
+  /** Offers a trigger type: it takes over the type's triggers and those that wait for it. */
+  addProvider(provider: TriggerTypeProvider): Promise<void> {
+    const typeKey = key(provider.namespace, provider.id);
+    const stack = this.#providers.get(typeKey) ?? [];
+    this.#providers.set(typeKey, stack);
+    const own = stack.findIndex((other) => other.session === provider.session);
+    const replaced = own >= 0 ? stack.splice(own, 1)[0] : undefined;
+    stack.unshift(provider);
+    this.#warned.delete(provider.id);
+    this.changed.emit();
+    return this.#rebind(provider.id, replaced);
+  }
+
+  /** Withdraws a trigger type: its triggers go to the provider before it, or wait. */
+  removeProvider(provider: TriggerTypeProvider): Promise<void> {
+    const typeKey = key(provider.namespace, provider.id);
+    const stack = this.#providers.get(typeKey);
+    const at = stack?.indexOf(provider) ?? -1;
+    if (stack === undefined || at < 0) return Promise.resolve();
+    stack.splice(at, 1);
+    if (stack.length === 0) this.#providers.delete(typeKey);
+    this.changed.emit();
+    return this.#rebind(provider.id, undefined);
+  }
+
+  removeProviderOf(session: Session, namespace: string, id: string): Promise<void> {
+    const provider = this.#providers.get(key(namespace, id))?.find((other) => other.session === session);
+    return provider === undefined ? Promise.resolve() : this.removeProvider(provider);
+  }
+
+  /**
+   * Registers a trigger; the same id again replaces what it said before. Resolves when it is bound
+   * or parked.
+   *
+   * @returns the error when its provider refused it (the trigger is gone then)
+   */
+  async register(request: TriggerRequest): Promise<ErrorBody | undefined> {
+    const before = this.#triggers.get(request.id);
+    const trigger: Trigger = {
+      ...request,
+      home: request.triggerNamespace ?? request.owner?.namespace ?? DEFAULT_NAMESPACE,
+      provider: undefined,
+      tail: before?.tail,
+      gone: false,
+    };
+    let previous: TriggerTypeProvider | undefined;
+    if (before !== undefined) {
+      before.gone = true;
+      previous = before.provider;
+      this.#forget(before);
+    }
+    this.#triggers.set(trigger.id, trigger);
+    this.#ofType(trigger.type).add(trigger);
+    this.changed.emit();
+    return this.#inOrder(trigger, async () => {
+      // A provider that binds a known id replaces it; any other one must let go first.
+      if (before !== undefined && previous !== undefined && previous !== this.#find(trigger)) {
+        await this.#unbind(before, previous, 'unregistered');
+      }
+      return this.#place(trigger, true);
+    });
+  }
+
+  /**
+   * Removes a trigger.
+   *
+   * @param session - who asks: a worker removes its own triggers only; undefined removes any
+   * @returns false when there is no such trigger or it belongs to someone else
+   */
+  async unregister(id: string, session?: Session, reason: UnbindReason = 'unregistered'): Promise<boolean> {
+    const trigger = this.#triggers.get(id);
+    if (trigger === undefined) return false;
+    if (session !== undefined && trigger.owner !== session) {
+      this.#log.warn('trigger not removed: it belongs to another worker', { trigger: id, function: trigger.functionId, worker: session.label });
+      return false;
+    }
+    trigger.gone = true;
+    this.#forget(trigger);
+    this.changed.emit();
+    await this.#inOrder(trigger, async () => {
+      const { provider } = trigger;
+      trigger.provider = undefined;
+      if (provider !== undefined) await this.#unbind(trigger, provider, reason);
+    });
+    return true;
+  }
+
+  /** A provider that is a worker of its own refused a trigger it was told of: the trigger waits. */
+  refuse(session: Session, id: string, error: ErrorBody): void {
+    const trigger = this.#triggers.get(id);
+    if (trigger?.provider?.session !== session) return;
+    trigger.provider = undefined;
+    this.changed.emit();
+    trigger.owner?.reportTriggerError(trigger, error);
+  }
+
+  /** A session is gone: its triggers go, its trigger types are withdrawn. */
+  async release(session: Session): Promise<void> {
+    const own = [...this.#triggers.values()].filter((trigger) => trigger.owner === session);
+    const reason: UnbindReason = session.kind === 'engine' ? 'stopped' : 'disconnected';
+    const provided = [...this.#providers.values()].flat().filter((provider) => provider.session === session);
+    await Promise.all([
+      ...own.map((trigger) => this.unregister(trigger.id, session, reason)),
+      ...provided.map((provider) => this.removeProvider(provider)),
+    ]);
+  }
+
+  async #rebind(type: string, replaced: TriggerTypeProvider | undefined): Promise<void> {
+    const moves: Promise<unknown>[] = [];
+    for (const trigger of this.#byType.get(type) ?? []) {
+      moves.push(
+        this.#inOrder(trigger, async () => {
+          if (trigger.gone) return;
+          const target = this.#find(trigger);
+          const current = trigger.provider;
+          if (target === current && replaced === undefined) return;
+          if (current !== undefined && current !== target && current !== replaced) await this.#unbind(trigger, current, 'stopped');
+          trigger.provider = undefined;
+          await this.#place(trigger, false);
+        }),
+      );
+    }
+    await Promise.all(moves);
+  }
+
+  /** Binds at the provider that is right now, or parks. */
+  async #place(trigger: Trigger, fresh: boolean): Promise<ErrorBody | undefined> {
+    if (trigger.gone) return undefined;
+    const provider = this.#find(trigger);
+    if (provider === undefined) {
+      this.#warnPending(trigger);
+      this.changed.emit();
+      return undefined;
+    }
+    trigger.provider = provider;
+    try {
+      const bound = provider.bind(trigger);
+      if (bound !== undefined) await bound;
+      this.changed.emit();
+      return undefined;
+    } catch (thrown) {
+      const error = { code: ErrorCode.triggerRegistrationFailed, message: toErrorBody(thrown).message };
+      this.#log.warn('trigger refused', { trigger: trigger.id, type: trigger.type, function: trigger.functionId, worker: trigger.owner?.label, error: error.message });
+      trigger.provider = undefined;
+      if (fresh && !trigger.gone) {
+        trigger.gone = true;
+        this.#forget(trigger);
+      }
+      this.changed.emit();
+      trigger.owner?.reportTriggerError(trigger, error);
+      return error;
+    }
+  }
+
+  #find(trigger: Trigger): TriggerTypeProvider | undefined {
+    const own = this.#providers.get(key(trigger.home, trigger.type))?.[0];
+    if (own !== undefined || trigger.triggerNamespace !== undefined) return own;
+    return this.#providers.get(key(DEFAULT_NAMESPACE, trigger.type))?.[0];
+  }
+
+  async #unbind(trigger: Trigger, provider: TriggerTypeProvider, reason: UnbindReason): Promise<void> {
+    try {
+      await provider.unbind(trigger, reason);
+    } catch (error) {
+      this.#log.error('trigger not unbound', { trigger: trigger.id, type: trigger.type, error: toErrorBody(error).message });
+    }
+  }
+
+  #inOrder<T>(trigger: Trigger, run: () => Promise<T>): Promise<T> {
+    const result = trigger.tail === undefined ? run() : trigger.tail.then(run);
+    const tail = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    trigger.tail = tail;
+    void tail.then(() => {
+      if (trigger.tail === tail) trigger.tail = undefined;
+    });
+    return result;
+  }
+
+  #ofType(type: string): Set<Trigger> {
+    let triggers = this.#byType.get(type);
+    if (triggers === undefined) this.#byType.set(type, (triggers = new Set()));
+    return triggers;
+  }
+
+  #forget(trigger: Trigger): void {
+    if (this.#triggers.get(trigger.id) === trigger) this.#triggers.delete(trigger.id);
+    const triggers = this.#byType.get(trigger.type);
+    triggers?.delete(trigger);
+    if (triggers?.size === 0) this.#byType.delete(trigger.type);
+  }
+
+  #warnPending(trigger: Trigger): void {
+    if (this.#warned.has(trigger.type)) return;
+    this.#warned.add(trigger.type);
+    const worker = workerForTriggerType(trigger.type);
+    const fix = worker === undefined ? 'start the worker that provides this trigger type' : `run: iii worker add ${worker}`;
+    this.#log.warn(
+      `[PENDING] Trigger ${trigger.id} (function ${trigger.functionId}) was NOT activated: trigger type ${trigger.type} is not registered; ${fix}`,
+    );
+  }
+}
+
+/** The error for a trigger of an unknown type, for those who ask instead of waiting. */
+export function triggerTypeNotFound(type: string): ErrorBody {
+  const worker = workerForTriggerType(type);
+  const message =
+    worker === undefined
+      ? `Trigger type "${type}" not found. Start a worker that provides it.`
+      : `Trigger type "${type}" not found — worker ${worker} is missing. Run: iii worker add ${worker}`;
+  return { code: ErrorCode.triggerTypeNotFound, message };
+}
+
+function key(namespace: string, id: string): string {
+  return `${namespace}\u0000${id}`;
+}

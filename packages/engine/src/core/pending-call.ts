@@ -1,0 +1,74 @@
+/**
+ * A call on its way.
+ *
+ * States: `pending` -> `done`, once, in `Router.complete`. The entry exists before the frame leaves,
+ * so an answer can never arrive before it.
+ */
+import type { Payload } from '@trine/protocol';
+import type { Timer } from './clock.js';
+import type { FunctionOwner } from './registry.js';
+import type { Session } from './session.js';
+import type { Outcome } from './worker-host.js';
+
+export class PendingCall implements Waiter {
+  /** Engine-made, unique in this engine: what the executor sees as `invocation_id`. */
+  readonly id: string;
+  readonly owner: FunctionOwner;
+  readonly caller: Session;
+  /** The id that the caller knows this call by; undefined when it waits for no answer. */
+  readonly callerInvocationId: string | undefined;
+  readonly functionId: string;
+  readonly namespace: string;
+  readonly payload: Payload;
+  readonly metadata: Payload | undefined;
+  readonly traceparent: string | undefined;
+  readonly baggage: string | undefined;
+  /** Steady clock, milliseconds: after this the call is answered with `invocation_timeout`. */
+  readonly deadline: number;
+  /** Where an in-process caller waits. */
+  readonly settle: ((outcome: Outcome) => void) | undefined;
+  timer: Timer | undefined;
+  done = false;
+
+  constructor(
+    id: string,
+    owner: FunctionOwner,
+    caller: Session,
+    callerInvocationId: string | undefined,
+    request: CallRequest,
+    payload: Payload,
+    deadline: number,
+    settle: ((outcome: Outcome) => void) | undefined,
+  ) {
+    this.id = id;
+    this.owner = owner;
+    this.caller = caller;
+    this.callerInvocationId = callerInvocationId;
+    this.functionId = request.functionId;
+    this.namespace = request.namespace;
+    this.payload = payload;
+    this.metadata = request.metadata;
+    this.traceparent = request.traceparent;
+    this.baggage = request.baggage;
+    this.deadline = deadline;
+    this.settle = settle;
+  }
+}
+
+/** What is needed to answer a caller. */
+export interface Waiter {
+  readonly callerInvocationId: string | undefined;
+  readonly settle: ((outcome: Outcome) => void) | undefined;
+  readonly functionId: string;
+  readonly traceparent: string | undefined;
+  readonly baggage: string | undefined;
+}
+
+/** The part of a call that its caller decides. */
+export interface CallRequest {
+  readonly functionId: string;
+  readonly namespace: string;
+  readonly metadata: Payload | undefined;
+  readonly traceparent: string | undefined;
+  readonly baggage: string | undefined;
+}

@@ -1,0 +1,235 @@
+/**
+ * The router takes (caller, function id, payload, action) and delivers exactly one answer.
+ *
+ * Hot path. Rules kept here: a payload is never parsed, no closure per call from a socket, the
+ * pending entry exists before the frame leaves. Guarded by the routed-call rows of the benchmarks.
+ */
+import { DEFAULT_NAMESPACE, ErrorCode, functionNotFound, memberText, Payload, withCaller, type ErrorBody } from '@trine/protocol';
+import type { AccessDecision } from './access.js';
+import type { Clock, Timer } from './clock.js';
+import type { Log } from './log.js';
+import { PendingCall, type CallRequest } from './pending-call.js';
+import type { Random } from './random.js';
+import type { Registry } from './registry.js';
+import type { Session } from './session.js';
+import type { FailureCause, Outcome } from './worker-host.js';
+
+export interface RouterLimits {
+  /** Engine-side ceiling for a call without a timeout of its own, in milliseconds. Default 30 min. */
+  readonly callCeilingMs: number;
+  /** Calls that one session may have in flight. Default 65,536. */
+  readonly callsPerSession: number;
+}
+
+export const defaultRouterLimits: RouterLimits = { callCeilingMs: 30 * 60_000, callsPerSession: 65_536 };
+
+/** How often calls past the ceiling are looked for while any is pending, in milliseconds. */
+const SWEEP_EVERY_MS = 5_000;
+
+export interface RouteOptions {
+  /** The caller's own id for the call; undefined = nobody waits. */
+  readonly callerInvocationId: string | undefined;
+  /** Add `_caller_worker_id` to an object payload. */
+  readonly stampCaller: boolean;
+  readonly settle: ((outcome: Outcome) => void) | undefined;
+  readonly timeoutMs: number | undefined;
+  readonly replicas: boolean;
+}
+
+export class Router {
+  readonly #registry: Registry;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #log: Log;
+  readonly #limits: RouterLimits;
+  readonly #pending = new Map<string, PendingCall>();
+  readonly mayCall: AccessDecision;
+  #idPrefix = '';
+  #idCounter = 0;
+  #sweep: Timer | undefined;
+
+  constructor(parts: { registry: Registry; clock: Clock; random: Random; log: Log; mayCall: AccessDecision; limits?: Partial<RouterLimits> }) {
+    this.#registry = parts.registry;
+    this.#clock = parts.clock;
+    this.#random = parts.random;
+    this.#log = parts.log.for('iii::router');
+    this.#limits = { ...defaultRouterLimits, ...parts.limits };
+    this.mayCall = parts.mayCall;
+  }
+
+  /** Calls on their way. */
+  get inFlight(): number {
+    return this.#pending.size;
+  }
+
+  /** Sends a call to the function's serving owner. The answer reaches the caller's session exactly once. */
+  call(caller: Session, request: CallRequest, payload: Payload, options: RouteOptions): void {
+    const owner = options.replicas
+      ? this.#registry.resolveReplica(request.namespace, request.functionId)
+      : this.#registry.resolve(request.namespace, request.functionId);
+    if (owner === undefined) {
+      this.#refuse(caller, request, options, this.#notFound(request), 'not_found');
+      return;
+    }
+    if (caller.waiting.size >= this.#limits.callsPerSession) {
+      const message = `${caller.label} has ${caller.waiting.size} calls in flight, which is the limit: wait for answers`;
+      this.#refuse(caller, request, options, { code: ErrorCode.tooManyCalls, message }, 'refused');
+      return;
+    }
+    const call = new PendingCall(
+      this.#nextId(),
+      owner,
+      caller,
+      options.callerInvocationId,
+      request,
+      options.stampCaller ? Payload.fromJson(withCaller(payload.json, caller.id)) : payload,
+      this.#clock.monotonic() + (options.timeoutMs ?? this.#limits.callCeilingMs),
+      options.settle,
+    );
+    this.#pending.set(call.id, call);
+    owner.session.executing.add(call);
+    caller.waiting.add(call);
+    if (options.timeoutMs !== undefined) {
+      call.timer = this.#clock.setTimer(() => this.#timeOut(call, options.timeoutMs as number), options.timeoutMs);
+    } else {
+      this.#armSweep();
+    }
+    owner.session.execute(call);
+  }
+
+  /** A pending call by its engine-made id. */
+  find(id: string): PendingCall | undefined {
+    return this.#pending.get(id);
+  }
+
+  /** Ends a call. A second end is ignored: exactly one answer. */
+  complete(call: PendingCall, outcome: Outcome): void {
+    if (call.done) return;
+    call.done = true;
+    call.timer?.cancel();
+    this.#pending.delete(call.id);
+    call.owner.session.executing.delete(call);
+    call.caller.waiting.delete(call);
+    call.caller.deliver(call, outcome);
+  }
+
+  fail(call: PendingCall, error: ErrorBody, cause: FailureCause): void {
+    this.complete(call, { ok: false, error, cause });
+  }
+
+  /**
+   * The enqueue action: a call of the queue worker with the target inside. The receipt is made here
+   * unless the queue answers with one of its own (a job that was there already).
+   */
+  enqueue(caller: Session, queue: string, request: CallRequest, payload: Payload, settle: (outcome: Outcome) => void): void {
+    const receipt = this.#random.uuid();
+    let input =
+      `{"queue":${JSON.stringify(queue)},"function_id":${JSON.stringify(request.functionId)},"data":${payload.json}` +
+      `,"messageReceiptId":"${receipt}"`;
+    if (request.traceparent !== undefined) input += `,"traceparent":${JSON.stringify(request.traceparent)}`;
+    if (request.baggage !== undefined) input += `,"baggage":${JSON.stringify(request.baggage)}`;
+    if (request.namespace !== DEFAULT_NAMESPACE) input += `,"namespace":${JSON.stringify(request.namespace)}`;
+    if (request.metadata !== undefined) input += `,"metadata":${request.metadata.json}`;
+    this.call(
+      caller,
+      { functionId: ENQUEUE_FUNCTION, namespace: DEFAULT_NAMESPACE, metadata: undefined, traceparent: request.traceparent, baggage: request.baggage },
+      Payload.fromJson(input + '}'),
+      {
+        callerInvocationId: undefined,
+        stampCaller: false,
+        timeoutMs: undefined,
+        replicas: false,
+        settle: (outcome) => settle(enqueueOutcome(outcome, receipt)),
+      },
+    );
+  }
+
+  /** A session is gone: what it ran is answered, what it waited for is dropped. */
+  release(session: Session): void {
+    for (const call of [...session.executing]) {
+      this.fail(call, { code: ErrorCode.invocationStopped, message: 'Invocation stopped' }, 'lost');
+    }
+    for (const call of [...session.waiting]) {
+      this.fail(call, { code: ErrorCode.invocationStopped, message: 'Invocation stopped' }, 'lost');
+    }
+  }
+
+  /** Answers everything that is still pending; nothing is routed afterwards. */
+  stop(): void {
+    this.#sweep?.cancel();
+    this.#sweep = undefined;
+    for (const call of [...this.#pending.values()]) {
+      this.fail(call, { code: ErrorCode.invocationStopped, message: 'Invocation stopped: the engine is shutting down' }, 'lost');
+    }
+  }
+
+  #refuse(caller: Session, request: CallRequest, options: RouteOptions, error: ErrorBody, cause: FailureCause): void {
+    if (options.settle === undefined && options.callerInvocationId === undefined) {
+      this.#log.warn('call not delivered', { function: request.functionId, worker: caller.label, code: error.code, error: error.message });
+      return;
+    }
+    const { callerInvocationId, settle } = options;
+    const { functionId, traceparent, baggage } = request;
+    caller.deliver({ callerInvocationId, settle, functionId, traceparent, baggage }, { ok: false, error, cause });
+  }
+
+  #notFound(request: CallRequest): ErrorBody {
+    const body = functionNotFound(request.functionId, request.namespace).toBody();
+    const elsewhere = this.#registry.namespacesOf(request.functionId).filter((namespace) => namespace !== request.namespace);
+    if (elsewhere.length === 0) return body;
+    return { ...body, message: `${body.message}. It is registered in namespace(s): ${elsewhere.sort().join(', ')}.` };
+  }
+
+  /** UUID-shaped and unique in this engine: clients parse it as a UUID. */
+  #nextId(): string {
+    const low = this.#idCounter % 0x1_0000_0000_0000;
+    if (low === 0) this.#idPrefix = this.#random.uuid().slice(0, 24);
+    this.#idCounter++;
+    return this.#idPrefix + low.toString(16).padStart(12, '0');
+  }
+
+  #timeOut(call: PendingCall, afterMs: number): void {
+    const message = `${call.functionId} gave no answer within ${afterMs} ms`;
+    this.fail(call, { code: ErrorCode.invocationTimeout, message }, 'timeout');
+  }
+
+  #armSweep(): void {
+    this.#sweep ??= this.#clock.setTimer(() => {
+      this.#sweep = undefined;
+      const now = this.#clock.monotonic();
+      for (const call of this.#pending.values()) {
+        // Calls with a timer look after themselves; the others are in the order of their deadlines.
+        if (call.timer !== undefined) continue;
+        if (call.deadline > now) break;
+        this.#timeOut(call, this.#limits.callCeilingMs);
+      }
+      if (this.#pending.size > 0) this.#armSweep();
+    }, SWEEP_EVERY_MS);
+  }
+}
+
+export const ENQUEUE_FUNCTION = 'engine::queue::enqueue';
+
+/** Codes that a caller of the enqueue action sees as they are. */
+const ENQUEUE_CODES: ReadonlySet<string> = new Set([ErrorCode.enqueue, ErrorCode.forbidden, ErrorCode.invalidNamespace]);
+
+function enqueueOutcome(outcome: Outcome, receipt: string): Outcome {
+  if (outcome.ok) {
+    const answered = outcome.result?.json;
+    return answered !== undefined && memberText(answered, 'messageReceiptId') !== undefined
+      ? outcome
+      : { ok: true, result: Payload.fromJson(`{"messageReceiptId":"${receipt}"}`) };
+  }
+  const { code, message } = outcome.error;
+  if (outcome.cause === 'not_found') {
+    return enqueueError(
+      `No queue provider is installed. \`TriggerAction::Enqueue\` routes through the \`${ENQUEUE_FUNCTION}\` provider, ` +
+        `which the queue worker registers. Add it with \`iii worker add queue\`. (underlying: ${message})`,
+    );
+  }
+  return ENQUEUE_CODES.has(code) ? outcome : enqueueError(`${code}: ${message}`);
+}
+
+function enqueueError(message: string): Outcome {
+  return { ok: false, error: { code: ErrorCode.enqueue, message }, cause: 'handler' };
+}

@@ -1,0 +1,24 @@
+import { TrineError } from '@trine/protocol';
+
+export const ListenerCode = {
+  portTaken: 'port_taken',
+  bindFailed: 'bind_failed',
+} as const;
+
+/**
+ * A failed bind in the words of a person.
+ *
+ * @param who - the entry in config.yaml that sets the address
+ */
+export function bindError(host: string, port: number, who: string, error: NodeJS.ErrnoException): TrineError {
+  const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  if (error.code === 'EADDRINUSE') {
+    return new TrineError(
+      ListenerCode.portTaken,
+      `address ${address} is already in use (worker ${who}): stop the other program, or set another \`port\` for ${who} in config.yaml`,
+      { cause: error },
+    );
+  }
+  const fix = error.code === 'EACCES' ? 'ports below 1024 need a privilege' : 'check `host` and `port`';
+  return new TrineError(ListenerCode.bindFailed, `failed to bind to ${address} (worker ${who}): ${error.code ?? error.message}; ${fix}`, { cause: error });
+}

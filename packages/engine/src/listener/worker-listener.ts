@@ -1,0 +1,191 @@
+/**
+ * The port that workers connect to: `/` is the worker protocol, `/otel` takes telemetry only.
+ * Listening starts last and stops first, so that a client in backoff meets a refused connection and
+ * never half an engine.
+ */
+import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Socket } from 'node:net';
+import { WebSocketServer, type RawData, type WebSocket } from 'ws';
+import type { Core } from '../core/core.js';
+import type { Log } from '../core/log.js';
+import { MAX_MESSAGE_BYTES, RemoteSession, type SessionLimits } from '../core/remote-session.js';
+import { decodeTelemetry, type TelemetrySink } from '../core/telemetry.js';
+import { bindServers, closeServer, isLoopback } from './bind.js';
+import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
+import { WorkerSocket } from './worker-socket.js';
+
+export interface WorkerListenerOptions {
+  readonly core: Core;
+  readonly telemetry: TelemetrySink;
+  readonly host: string | undefined;
+  readonly port: number;
+  /** The entry in config.yaml, for errors. */
+  readonly who: string;
+  /** Time for a client to send its request head, in milliseconds. Default 10 s. */
+  readonly handshakeTimeoutMs: number;
+  readonly heartbeat?: Partial<HeartbeatOptions>;
+  readonly sessionLimits?: Partial<SessionLimits>;
+}
+
+/** The Close code of an engine that shuts down: clients of every language reconnect after it. */
+const CLOSE_RESTART = 1012;
+
+/** Telemetry frames start with one of these, in ASCII. */
+const TELEMETRY_PREFIXES: ReadonlySet<string> = new Set(['OTLP', 'MTRC', 'LOGS']);
+
+/** Lets a client know that the engine has switched Nagle off, so that it may too. */
+const CAPABILITIES = 'x-iii-capabilities: tcp-nodelay';
+
+export class WorkerListener {
+  readonly #options: WorkerListenerOptions;
+  readonly #core: Core;
+  readonly #log: Log;
+  readonly #wss: WebSocketServer;
+  readonly #heartbeat: Heartbeat;
+  readonly #sockets = new Set<{ readonly ws: WebSocket; readonly closed: Promise<void> }>();
+  #servers: readonly Server[] = [];
+  #port = 0;
+  #stopped = false;
+
+  constructor(options: WorkerListenerOptions) {
+    this.#options = options;
+    this.#core = options.core;
+    this.#log = options.core.log.for('iii::worker_connections');
+    this.#heartbeat = new Heartbeat(options.core.clock, options.heartbeat);
+    this.#wss = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: MAX_MESSAGE_BYTES, clientTracking: false });
+    this.#wss.on('headers', (headers) => headers.push(CAPABILITIES));
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  /** @throws TrineError `port_taken`, `bind_failed` */
+  async start(): Promise<void> {
+    const { host, port, who, handshakeTimeoutMs } = this.#options;
+    const bound = await bindServers({
+      host,
+      port,
+      who,
+      server: { headersTimeout: handshakeTimeoutMs, requestTimeout: handshakeTimeoutMs, connectionsCheckingInterval: Math.min(handshakeTimeoutMs, 1_000) },
+      prepare: (server) => {
+        server.on('request', (request, response) => {
+          const known = pathOf(request) === '/' || pathOf(request) === '/otel';
+          const status = !known ? 404 : request.method === 'GET' ? 400 : 405;
+          response.writeHead(status, { 'content-type': 'text/plain' }).end(known ? 'this is a WebSocket endpoint\n' : 'not found\n');
+        });
+        server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
+      },
+    });
+    this.#servers = bound.servers;
+    this.#port = bound.port;
+    this.#log.for('iii::engine').info(`Engine listening on address: ${bound.address}`);
+    if (!isLoopback(host)) {
+      this.#log.warn('the worker port can be reached from other machines and has no access rules', { host, port: this.#port });
+    }
+  }
+
+  /** No new connections; those that live go on. */
+  async drain(): Promise<void> {
+    const servers = this.#servers;
+    this.#servers = [];
+    const closed = servers.map(closeServer);
+    for (const server of servers) server.closeIdleConnections();
+    // Upgraded sockets keep `close` waiting: it is over when the listening ends.
+    void Promise.all(closed);
+    await Promise.resolve();
+  }
+
+  /** Ends every connection: Close 1012, then the socket, without waiting for the peer. */
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    await this.drain();
+    this.#heartbeat.stop();
+    const ending = [...this.#sockets];
+    for (const { ws } of ending) {
+      ws.close(CLOSE_RESTART);
+      // The frame leaves before the socket is destroyed.
+      setImmediate(() => ws.terminate());
+    }
+    await Promise.all(ending.map(({ closed }) => closed));
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.on('error', () => socket.destroy());
+    const path = pathOf(request);
+    if (this.#stopped || (path !== '/' && path !== '/otel')) {
+      const status = this.#stopped ? 503 : 404;
+      socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+      return;
+    }
+    this.#wss.handleUpgrade(request, socket, head, (ws) => {
+      ws.binaryType = 'nodebuffer';
+      if (path === '/') this.#acceptWorker(ws, socket as Socket, request);
+      else this.#acceptTelemetry(ws, socket as Socket);
+    });
+  }
+
+  #acceptWorker(ws: WebSocket, socket: Socket, request: IncomingMessage): void {
+    const transport = new WorkerSocket(ws, socket);
+    const session = new RemoteSession(this.#core, transport, {
+      address: socket.remoteAddress,
+      userAgent: request.headers['user-agent'],
+      ...(this.#options.sessionLimits === undefined ? {} : { limits: this.#options.sessionLimits }),
+    });
+    transport.onDrain = () => session.drained();
+    transport.onTerminate = (reason) => this.#log.warn('worker cut off', { worker: session.label, reason });
+    ws.on('message', (data: RawData, isBinary: boolean) => {
+      if (isBinary && isTelemetry(data as Buffer)) this.#telemetry(data as Buffer, session.info.name);
+      else session.receive((data as Buffer).toString());
+    });
+    this.#track(ws, () => session.closed());
+    this.#heartbeat.watch(
+      ws,
+      socket,
+      () => session.executing.size > 0,
+      (silentMs) => {
+        this.#log.warn('worker cut off: no byte came from it', { worker: session.label, silent_ms: Math.round(silentMs) });
+        ws.terminate();
+      },
+    );
+  }
+
+  #acceptTelemetry(ws: WebSocket, socket: Socket): void {
+    ws.on('message', (data: RawData, isBinary: boolean) => {
+      if (isBinary) this.#telemetry(data as Buffer, undefined);
+    });
+    this.#track(ws, () => Promise.resolve());
+    this.#heartbeat.watch(ws, socket, () => false, () => ws.terminate());
+  }
+
+  #telemetry(frame: Buffer, workerName: string | undefined): void {
+    this.#options.telemetry.accept(decodeTelemetry(frame), workerName === undefined ? {} : { workerName });
+  }
+
+  #track(ws: WebSocket, onClose: () => Promise<void>): void {
+    const closed = new Promise<void>((resolve) => {
+      ws.once('close', () => {
+        this.#sockets.delete(entry);
+        onClose().then(resolve, (error: unknown) => {
+          this.#log.error('a session did not end cleanly', { error });
+          resolve();
+        });
+      });
+    });
+    const entry = { ws, closed };
+    this.#sockets.add(entry);
+    ws.on('error', (error) => this.#log.debug('worker socket failed', { error: error.message }));
+  }
+}
+
+function pathOf(request: IncomingMessage): string {
+  const url = request.url ?? '/';
+  const query = url.indexOf('?');
+  return query < 0 ? url : url.slice(0, query);
+}
+
+function isTelemetry(frame: Buffer): boolean {
+  return TELEMETRY_PREFIXES.has(frame.toString('latin1', 0, 4));
+}

@@ -1,0 +1,2 @@
+export { StorageThreads } from './storage-threads.js';
+export { StorageCode } from './errors.js';
