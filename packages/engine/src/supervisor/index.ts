@@ -1,0 +1,8 @@
+export type {
+  ProjectEvent,
+  SupervisedCatalog,
+  SupervisedEditor,
+  SupervisedEntry,
+  SupervisedProject,
+} from './project.js';
+export { supervisorWorker } from './supervisor-worker.js';
