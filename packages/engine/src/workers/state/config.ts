@@ -1,0 +1,63 @@
+import { resolve } from 'node:path';
+import { z } from 'zod';
+
+const kvConfig = z.strictObject({
+  store_method: z
+    .enum(['in_memory', 'file_based'])
+    .nullish()
+    .describe('`file_based` (default): every write is on disk before it is answered. `in_memory`: gone when the engine stops.'),
+  file_path: z
+    .string()
+    .min(1)
+    .nullish()
+    .describe("The SQLite file, relative to the project folder. Default: the engine's own file in the data folder."),
+  save_interval_ms: z.number().int().nullish().describe('Accepted and ignored: writes are never delayed.'),
+});
+
+const elsewhere = z.looseObject({}).nullish();
+
+export const stateConfig = z
+  .strictObject({
+    adapter: z
+      .discriminatedUnion('name', [
+        z.strictObject({ name: z.literal('kv'), config: kvConfig.nullish() }),
+        z.strictObject({ name: z.literal('redis'), config: elsewhere }),
+        z.strictObject({ name: z.literal('bridge'), config: elsewhere }),
+      ])
+      .nullish()
+      .describe('Where state lives. Default `kv`.'),
+    triggers_enabled: z.boolean().default(true).describe('Fire `state` triggers. While false, events are dropped, not kept. Live.'),
+    max_value_bytes: z
+      .number()
+      .int()
+      .nullish()
+      .describe('Largest value as compact JSON, in bytes, for `state::set` and `state::update`; below 1 = no limit. Live.'),
+    save_interval_ms: z.number().int().nullish().describe('Accepted and ignored: writes are never delayed.'),
+  })
+  .nullish();
+
+export type StateConfig = z.infer<typeof stateConfig>;
+
+/** What `iii worker add state` writes. */
+export const defaultBlock = {
+  adapter: { name: 'kv', config: { store_method: 'file_based', file_path: './data/state_store.db' } },
+} as const;
+
+/** @throws Error for an adapter that this version does not have */
+export function validateStateConfig(config: StateConfig): void {
+  const name = config?.adapter?.name ?? 'kv';
+  if (name !== 'kv') throw new Error(`adapter.name: the ${name} adapter of state is not in this version: use kv`);
+}
+
+/** The file that a configuration names; undefined = the engine's own. */
+export function stateFile(config: StateConfig, projectDir: string): string | undefined {
+  const kv = config?.adapter?.name === 'kv' ? config.adapter.config : undefined;
+  if (kv?.store_method === 'in_memory') return ':memory:';
+  return typeof kv?.file_path === 'string' ? resolve(projectDir, kv.file_path) : undefined;
+}
+
+/** Undefined = no limit. */
+export function maxValueBytes(config: StateConfig): number | undefined {
+  const limit = config?.max_value_bytes;
+  return typeof limit === 'number' && limit >= 1 ? limit : undefined;
+}

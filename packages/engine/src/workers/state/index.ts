@@ -1,0 +1,57 @@
+import { defineWorker } from '../../core/worker-host.js';
+import { openKv } from './adapters/index.js';
+import { defaultBlock, maxValueBytes, stateConfig, stateFile, validateStateConfig, type StateConfig } from './config.js';
+import { StateEvents } from './events.js';
+import { stateFunctions, type StateService } from './functions.js';
+import { stateTriggerType } from './triggers.js';
+
+/** Values by scope and key, on disk before a write is answered, with triggers on every change. */
+export const stateWorker = defineWorker<StateConfig>({
+  name: 'state',
+  aliases: ['iii-state'],
+  description: 'Key-value state by scope and key, with triggers on changes',
+  config: stateConfig,
+  defaultBlock,
+  validate: validateStateConfig,
+
+  async start(host, config) {
+    let file = stateFile(config, host.projectDir);
+    const open = async (): Promise<StateService['adapter']> => {
+      if (file === ':memory:') host.log.warn('state is kept in memory only: it is gone when the engine stops', { store_method: 'in_memory' });
+      return openKv(host.storage, file);
+    };
+    const events = new StateEvents(host);
+    const service: StateService = {
+      adapter: await open(),
+      triggersEnabled: config?.triggers_enabled ?? true,
+      maxValueBytes: maxValueBytes(config),
+      events,
+    };
+    for (const definition of stateFunctions(service)) host.registerFunction(definition);
+    host.registerTriggerType(stateTriggerType(events));
+
+    return {
+      async reconfigure(changed) {
+        const next = changed as StateConfig;
+        const nextFile = stateFile(next, host.projectDir);
+        if (nextFile !== file) {
+          const previous = file;
+          file = nextFile;
+          const opened = await open().catch((error: unknown) => {
+            file = previous;
+            throw error;
+          });
+          const old = service.adapter;
+          service.adapter = opened;
+          await old.close();
+        }
+        service.triggersEnabled = next?.triggers_enabled ?? true;
+        service.maxValueBytes = maxValueBytes(next);
+      },
+      async stop() {
+        events.stop();
+        await service.adapter.close();
+      },
+    };
+  },
+});

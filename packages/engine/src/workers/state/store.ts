@@ -1,0 +1,112 @@
+/** The SQL of state: one row per key, in the order of their creation. Runs inside the storage thread. */
+import { defineStore, type Database } from '../../storage/store-module.js';
+import { compactBytes } from './json-text.js';
+import { applyUpdateOps, type UpdateOp, type UpdateOpError } from './update-ops.js';
+
+/** Longest answer of a list, in UTF-16 units: what one message to a worker can carry. */
+const MAX_LIST_LENGTH = 64 * 1024 * 1024;
+
+/** `tooLarge` = size of a result that was refused; nothing was stored. */
+export type UpdateAnswer =
+  | { readonly old: string | undefined; readonly value: string; readonly errors: readonly UpdateOpError[] }
+  | { readonly tooLarge: number };
+
+interface Row {
+  readonly seq: number;
+  readonly value: string;
+}
+
+export default defineStore({
+  name: 'state',
+  migrations: [
+    // Overwriting keeps `seq`, so a list stays in the order in which keys were first set.
+    `CREATE TABLE state_values (
+      seq INTEGER PRIMARY KEY,
+      scope TEXT NOT NULL,
+      key TEXT NOT NULL,
+      value TEXT NOT NULL,
+      UNIQUE (scope, key)
+    ) STRICT`,
+  ],
+
+  writes(db: Database) {
+    // Index: the unique one on (scope, key).
+    const find = db.prepare('SELECT seq, value FROM state_values WHERE scope = ? AND key = ?');
+    const insert = db.prepare('INSERT INTO state_values (scope, key, value) VALUES (?, ?, ?)');
+    // Index: the primary key.
+    const overwrite = db.prepare('UPDATE state_values SET value = ? WHERE seq = ?');
+    const remove = db.prepare('DELETE FROM state_values WHERE seq = ?');
+
+    const write = (row: Row | undefined, scope: string, key: string, value: string): void => {
+      if (row === undefined) insert.run(scope, key, value);
+      else overwrite.run(value, row.seq);
+    };
+
+    return {
+      /** Returns the value before. */
+      set(scope: string, key: string, value: string): string | undefined {
+        const row = find.get(scope, key) as Row | undefined;
+        write(row, scope, key, value);
+        return row?.value;
+      },
+
+      /** Returns the value that was there. */
+      delete(scope: string, key: string): string | undefined {
+        const row = find.get(scope, key) as Row | undefined;
+        if (row !== undefined) remove.run(row.seq);
+        return row?.value;
+      },
+
+      update(scope: string, key: string, ops: readonly UpdateOp[], maxBytes: number | undefined): UpdateAnswer {
+        const row = find.get(scope, key) as Row | undefined;
+        const { value, errors } = applyUpdateOps(row?.value, ops);
+        if (maxBytes !== undefined && Buffer.byteLength(value) > maxBytes) {
+          const bytes = compactBytes(value);
+          if (bytes > maxBytes) return { tooLarge: bytes };
+        }
+        write(row, scope, key, value);
+        return { old: row?.value, value, errors };
+      },
+    };
+  },
+
+  reads(db: Database) {
+    // Index: the unique one on (scope, key).
+    const find = db.prepare('SELECT value FROM state_values WHERE scope = ? AND key = ?').pluck();
+    const all = db.prepare('SELECT value FROM state_values WHERE scope = ? ORDER BY seq').pluck();
+    // One step in the index per scope, however many keys each has.
+    const scopes = db
+      .prepare(
+        `WITH RECURSIVE scopes (scope) AS (
+          SELECT min(scope) FROM state_values
+          UNION ALL
+          SELECT (SELECT min(scope) FROM state_values WHERE scope > scopes.scope) FROM scopes WHERE scope IS NOT NULL
+        ) SELECT scope FROM scopes WHERE scope IS NOT NULL`,
+      )
+      .pluck();
+
+    return {
+      get(scope: string, key: string): string | undefined {
+        return find.get(scope, key) as string | undefined;
+      },
+
+      /** The values of a scope as one JSON array. */
+      list(scope: string): string {
+        const values: string[] = [];
+        let length = 2;
+        for (const value of all.iterate(scope) as IterableIterator<string>) {
+          length += value.length + 1;
+          if (length > MAX_LIST_LENGTH) {
+            throw new Error(`the values of scope '${scope}' are larger than ${MAX_LIST_LENGTH} bytes together: spread them over more scopes`);
+          }
+          values.push(value);
+        }
+        return `[${values.join(',')}]`;
+      },
+
+      listScopes(): string[] {
+        return scopes.all() as string[];
+      },
+    };
+  },
+});
