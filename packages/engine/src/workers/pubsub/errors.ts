@@ -1,0 +1,17 @@
+import { TrineError } from '@trine/protocol';
+
+/** The codes that `publish` answers with. */
+export const PubsubCode = {
+  topicNotSet: 'topic_not_set',
+  /** Too many deliveries are under way; the message went to nobody. The same publish may succeed later. */
+  overloaded: 'publish_overloaded',
+} as const;
+
+export function topicNotSet(): TrineError {
+  return new TrineError(PubsubCode.topicNotSet, 'Topic is not set');
+}
+
+export function overloaded(topic: string, deliveries: number): TrineError {
+  const message = `${deliveries} deliveries wait for subscribers, which is the limit: nothing was sent to topic '${topic}', publish again later`;
+  return new TrineError(PubsubCode.overloaded, message, { retryable: true });
+}

@@ -1,0 +1,22 @@
+import { z } from 'zod';
+import { RawInput } from '../../core/raw-input.js';
+import type { FunctionDefinition } from '../../core/worker-host.js';
+import type { Delivery } from './delivery.js';
+import { topicNotSet } from './errors.js';
+
+export function publishFunction(delivery: Delivery): FunctionDefinition {
+  return {
+    id: 'publish',
+    description: 'Publish an event to every current subscriber of a topic',
+    raw: true,
+    request: z.object({ topic: z.string(), data: z.unknown().describe('What subscribers receive, as it is.') }),
+    handler(_input, { payload, traceparent, baggage }) {
+      const input = new RawInput('publish', payload);
+      const topic = input.string('topic');
+      const data = input.requiredText('data');
+      if (topic === '') throw topicNotSet();
+      delivery.publish({ topic, data, traceparent, baggage });
+      return undefined;
+    },
+  };
+}
