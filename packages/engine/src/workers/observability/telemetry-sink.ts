@@ -1,0 +1,57 @@
+import type { LogOutput } from '../../core/log-writer.js';
+import type { TelemetryFrame, TelemetrySink } from '../../core/telemetry.js';
+import type { ObservabilityConfig } from './config.js';
+import { entryOf } from './record-entry.js';
+
+/** What has arrived since the engine was made. */
+export interface TelemetryCounts {
+  readonly logs: number;
+  readonly spans: number;
+  readonly metrics: number;
+  readonly bad: number;
+}
+
+/** Prints the log records of workers; counts spans and metrics, which nothing keeps yet. */
+export class LogPrinter implements TelemetrySink {
+  readonly #log: () => LogOutput;
+  readonly #counts = { logs: 0, spans: 0, metrics: 0, bad: 0 };
+  #config: ObservabilityConfig = {};
+
+  constructor(log: () => LogOutput) {
+    this.#log = log;
+  }
+
+  get counts(): TelemetryCounts {
+    return { ...this.#counts };
+  }
+
+  configure(config: ObservabilityConfig): void {
+    this.#config = config;
+  }
+
+  accept(frame: TelemetryFrame, source: { readonly workerName?: string }): void {
+    const { enabled, logs_enabled: logsEnabled, logs_console_output: print } = this.#config;
+    if (enabled === false) return;
+    if (frame.kind === 'bad') return this.#bad(frame.reason, source.workerName);
+    if (frame.kind !== 'logs') {
+      this.#counts[frame.kind] += frame.count;
+      return;
+    }
+    if (logsEnabled === false) return;
+    this.#counts.logs += frame.records.length;
+    if (print === false) return;
+    const output = this.#log();
+    for (const record of frame.records) output.record(entryOf(record, source.workerName));
+  }
+
+  /** Warns of the 1st, 10th, 100th, ... unreadable frame: a broken exporter must not fill the log. */
+  #bad(reason: string, workerName: string | undefined): void {
+    this.#counts.bad++;
+    if (!/^10*$/.test(String(this.#counts.bad))) return;
+    this.#log().for('iii::telemetry').warn('A telemetry frame could not be read and was dropped', {
+      reason,
+      ...(workerName === undefined ? {} : { worker: workerName }),
+      dropped_so_far: this.#counts.bad,
+    });
+  }
+}
