@@ -70,7 +70,7 @@ export function createLog(options: LogOptions = {}): LogOutput {
       level: options.level ?? 'info',
       base: null,
       timestamp: false,
-      formatters: { level: () => ({}) },
+      formatters: { level: (label) => ({ level: label.toUpperCase() }) },
     },
     { write: (line: string) => void stream.write(line) },
   );
@@ -111,11 +111,10 @@ export function createLog(options: LogOptions = {}): LogOutput {
   };
 }
 
-/** The shape of a JSON line: the one that readers of the reference's lines know. */
+/** The members of a JSON line after `level`: the shape that readers of the reference's lines know. */
 function jsonEntry(entry: LogEntry): object {
   return {
     timestamp: new Date(entry.timeMs).toISOString(),
-    level: entry.level.toUpperCase(),
     target: entry.target,
     fields: Object.assign({ message: '' }, entry.fields, { message: entry.message }),
   };
