@@ -1,0 +1,27 @@
+/** Entry of a floor's own process: `node floor-process.js KIND`. Prints its ports as one JSON line. */
+import { startAnswerer } from './floors/answerer.js';
+import { startBroadcaster } from './floors/broadcaster.js';
+import { startForwarder } from './floors/forwarder.js';
+import { startHttpForwarder } from './floors/http-forwarder.js';
+import type { ReadyLine } from './target.js';
+
+export type FloorKind = 'forwarder' | 'answerer' | 'broadcaster' | 'acknowledged-broadcaster' | 'http-forwarder';
+
+async function start(kind: FloorKind): Promise<ReadyLine> {
+  switch (kind) {
+    case 'forwarder':
+      return { port: await startForwarder() };
+    case 'answerer':
+      return { port: await startAnswerer() };
+    case 'broadcaster':
+      return { port: await startBroadcaster(false) };
+    case 'acknowledged-broadcaster':
+      return { port: await startBroadcaster(true) };
+    case 'http-forwarder':
+      return startHttpForwarder();
+  }
+}
+
+const ready = await start(process.argv[2] as FloorKind);
+process.stdout.write(`${JSON.stringify(ready)}\n`);
+process.on('SIGTERM', () => process.exit(0));

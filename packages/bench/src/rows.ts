@@ -1,0 +1,186 @@
+/** What is measured: each row is a load program, a floor and the engine's configuration. */
+import type { FloorKind } from './floor-process.js';
+import { connectEchoWorker } from './load/echo-worker.js';
+import { CallLoad } from './load/calls.js';
+import { SUBSCRIBERS, type StartLoad } from './load/load.js';
+import { untilCallable } from './load/probe.js';
+import { PublishLoad } from './load/publishes.js';
+import { RedirectLoad } from './load/redirects.js';
+import { VoidLoad } from './load/void-calls.js';
+import { randomPayload } from './random.js';
+import { PAYLOAD_BYTES } from './wire.js';
+
+export interface Row {
+  readonly name: string;
+  readonly title: string;
+  readonly unit: 'calls' | 'deliveries' | 'requests';
+  readonly floor: FloorKind;
+  /** What the floor does, for the table. */
+  readonly floorTitle: string;
+  /** The share of the floor to be reached; undefined = reported only. */
+  readonly target: number | undefined;
+  /** Built-ins beside the worker socket. */
+  readonly workers: readonly { readonly name: string; readonly config?: unknown }[];
+  readonly load: StartLoad;
+}
+
+const ECHO = 'bench::echo';
+
+/** Keys that `state::set` and `state::get` go over. */
+const STATE_KEYS = 1_000;
+const STATE_SCOPE = 'bench';
+
+const STATE_WORKER = {
+  name: 'iii-state',
+  config: { adapter: { name: 'kv', config: { store_method: 'file_based', file_path: './data/state_store.db' } } },
+};
+const QUEUE_WORKER = { name: 'iii-queue', config: { queue_configs: { bench: { type: 'standard', concurrency: 10 } } } };
+
+export const ROWS: readonly Row[] = [
+  {
+    name: 'routed',
+    title: 'Routed call, answered',
+    unit: 'calls',
+    floor: 'forwarder',
+    floorTitle: 'forwarder',
+    target: 0.64,
+    workers: [],
+    async load({ target, random }) {
+      const payload = randomPayload(random, PAYLOAD_BYTES);
+      const worker = await connectEchoWorker(target.url, [ECHO], payload);
+      await untilCallable(target.url, ECHO, payload);
+      return CallLoad.open(target.url, { functionId: ECHO, data: () => payload }, [worker]);
+    },
+  },
+  {
+    name: 'void',
+    title: 'Void call, delivered',
+    unit: 'calls',
+    floor: 'forwarder',
+    floorTitle: 'forwarder, no answers',
+    target: 0.41,
+    workers: [],
+    async load({ target, random }) {
+      const payload = randomPayload(random, PAYLOAD_BYTES);
+      const load = await VoidLoad.open(target.url, ECHO, payload, (onCall) =>
+        connectEchoWorker(target.url, [ECHO], payload, onCall),
+      );
+      await untilCallable(target.url, ECHO, payload);
+      load.reset();
+      return load;
+    },
+  },
+  {
+    name: 'enqueue',
+    title: 'Enqueue, committed to disk',
+    unit: 'calls',
+    floor: 'answerer',
+    floorTitle: 'bare answer',
+    target: 0.38,
+    workers: [QUEUE_WORKER],
+    // Nobody serves the function: jobs wait, so the row is about accepting them and nothing else.
+    load({ target, random }) {
+      const payload = randomPayload(random, PAYLOAD_BYTES);
+      return CallLoad.open(target.url, {
+        functionId: 'bench::job',
+        data: () => payload,
+        action: '{"type":"enqueue","queue":"bench"}',
+      });
+    },
+  },
+  {
+    name: 'jobs',
+    title: 'Enqueue, committed, while a worker runs the jobs',
+    unit: 'calls',
+    floor: 'answerer',
+    floorTitle: 'bare answer',
+    target: undefined,
+    workers: [{ name: 'iii-queue', config: { queue_configs: { bench: { type: 'standard', concurrency: 256 } } } }],
+    async load({ target, random }) {
+      const payload = randomPayload(random, PAYLOAD_BYTES);
+      const worker = await connectEchoWorker(target.url, ['bench::job'], 'null');
+      return CallLoad.open(
+        target.url,
+        { functionId: 'bench::job', data: () => payload, action: '{"type":"enqueue","queue":"bench"}' },
+        [worker],
+      );
+    },
+  },
+  {
+    name: 'state-set',
+    title: 'State set, committed to disk',
+    unit: 'calls',
+    floor: 'answerer',
+    floorTitle: 'bare answer',
+    target: 0.58,
+    workers: [STATE_WORKER],
+    load({ target, random }) {
+      return CallLoad.open(target.url, { functionId: 'state::set', data: stateData(randomPayload(random, PAYLOAD_BYTES)) });
+    },
+  },
+  {
+    name: 'state-get',
+    title: 'State get',
+    unit: 'calls',
+    floor: 'answerer',
+    floorTitle: 'bare answer',
+    target: 0.88,
+    workers: [STATE_WORKER],
+    async load({ target, random }) {
+      const value = randomPayload(random, PAYLOAD_BYTES);
+      const seeding = await CallLoad.open(target.url, { functionId: 'state::set', data: stateData(value) });
+      await seeding.prepare(STATE_KEYS);
+      await seeding.close();
+      return CallLoad.open(target.url, { functionId: 'state::get', data: stateData(undefined) });
+    },
+  },
+  {
+    name: 'publish',
+    title: `Publish to ${SUBSCRIBERS} subscribers`,
+    unit: 'deliveries',
+    floor: 'broadcaster',
+    floorTitle: 'one frame per subscriber',
+    target: 0.2,
+    workers: [{ name: 'iii-pubsub' }],
+    load({ target, random }) {
+      const message = randomPayload(random, PAYLOAD_BYTES);
+      return PublishLoad.open(target.url, { functionId: 'publish', triggerType: 'subscribe', message });
+    },
+  },
+  {
+    name: 'durable',
+    title: `Durable topic, ${SUBSCRIBERS} subscribers`,
+    unit: 'deliveries',
+    floor: 'acknowledged-broadcaster',
+    floorTitle: 'one answered call per subscriber, no disk',
+    target: undefined,
+    workers: [{ name: 'iii-queue' }],
+    load({ target, random }) {
+      const message = randomPayload(random, PAYLOAD_BYTES);
+      return PublishLoad.open(target.url, {
+        functionId: 'iii::durable::publish',
+        triggerType: 'durable:subscriber',
+        message,
+      });
+    },
+  },
+  {
+    name: 'http',
+    title: 'HTTP redirect through a function',
+    unit: 'requests',
+    floor: 'http-forwarder',
+    floorTitle: 'fastify and one forwarded socket hop',
+    target: undefined,
+    workers: [{ name: 'iii-http', config: { host: '127.0.0.1', port: 0 } }],
+    load({ target }) {
+      if (target.httpUrl === undefined) throw new Error('the target reports no HTTP port');
+      return RedirectLoad.open(target.url, target.httpUrl);
+    },
+  },
+];
+
+function stateData(value: string | undefined): (sequence: number) => string {
+  const tail = value === undefined ? '}' : `,"value":${value}}`;
+  const texts = Array.from({ length: STATE_KEYS }, (_, i) => `{"scope":"${STATE_SCOPE}","key":"key-${i}"${tail}`);
+  return (sequence) => texts[sequence % STATE_KEYS] ?? '';
+}
