@@ -42,7 +42,7 @@ const MAX_RECORDS_PER_FRAME = 10_000;
 const MAX_VALUE_DEPTH = 16;
 
 /** Does a binary message carry telemetry (rather than a protocol message)? */
-function isTelemetry(frame: Buffer): boolean {
+export function isTelemetry(frame: Buffer): boolean {
   const prefix = frame.toString('latin1', 0, PREFIX_BYTES);
   return prefix === 'LOGS' || prefix === 'OTLP' || prefix === 'MTRC';
 }
