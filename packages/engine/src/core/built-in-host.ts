@@ -60,6 +60,7 @@ export class BuiltInHost implements WorkerHost {
       requestFormat: () => jsonSchema(request),
       responseFormat: () => jsonSchema(response),
       handler: (payload, context) => {
+        if (definition.raw === true) return definition.handler(undefined as Input, context);
         let input: unknown;
         if (request !== undefined) {
           const value = payload.isNull && definition.id.startsWith('engine::') ? {} : payload.value;

@@ -10,7 +10,7 @@ import { WebSocketServer, type RawData, type WebSocket } from 'ws';
 import type { Core } from '../core/core.js';
 import type { Log } from '../core/log.js';
 import { MAX_MESSAGE_BYTES, RemoteSession, type SessionLimits } from '../core/remote-session.js';
-import { decodeTelemetry, type TelemetrySink } from '../core/telemetry.js';
+import { decodeTelemetry, isTelemetry, type TelemetrySink } from '../core/telemetry.js';
 import { bindServers, closeServer, isLoopback } from './bind.js';
 import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
 import { WorkerSocket } from './worker-socket.js';
@@ -30,9 +30,6 @@ export interface WorkerListenerOptions {
 
 /** The Close code of an engine that shuts down: clients of every language reconnect after it. */
 const CLOSE_RESTART = 1012;
-
-/** Telemetry frames start with one of these, in ASCII. */
-const TELEMETRY_PREFIXES: ReadonlySet<string> = new Set(['OTLP', 'MTRC', 'LOGS']);
 
 /** Lets a client know that the engine has switched Nagle off, so that it may too. */
 const CAPABILITIES = 'x-iii-capabilities: tcp-nodelay';
@@ -184,8 +181,4 @@ function pathOf(request: IncomingMessage): string {
   const url = request.url ?? '/';
   const query = url.indexOf('?');
   return query < 0 ? url : url.slice(0, query);
-}
-
-function isTelemetry(frame: Buffer): boolean {
-  return TELEMETRY_PREFIXES.has(frame.toString('latin1', 0, 4));
 }

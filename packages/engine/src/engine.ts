@@ -1,0 +1,300 @@
+/**
+ * The wiring: builds the parts of an engine, starts them in order, stops them in reverse.
+ *
+ * States: `new` -> `starting` -> `running` -> `stopping` -> `stopped`. A start that fails goes
+ * through `stopping` as well. The transitions are `start()` and `stop()`; both may be called again.
+ */
+import { join, resolve } from 'node:path';
+import { toErrorBody, TrineError } from '@trine/protocol';
+import { BuiltIns } from './built-ins.js';
+import { diffProjects, type ProjectConfig, type WorkerEntry } from './config/index.js';
+import { systemClock, type Clock } from './core/clock.js';
+import { Core } from './core/core.js';
+import { EmbeddedWorker } from './core/embedded-worker.js';
+import { createLog, type LogLevel, type LogOutput } from './core/log-writer.js';
+import { systemRandom, type Random } from './core/random.js';
+import type { SessionLimits } from './core/remote-session.js';
+import type { RouterLimits } from './core/router.js';
+import type { WorkerDefinition } from './core/worker-host.js';
+import { registerWorkerFunction } from './core/worker-register.js';
+import type { HeartbeatOptions } from './listener/index.js';
+import { openProject, type Project } from './project.js';
+import { StorageThreads } from './storage/index.js';
+import { supervisorWorker } from './supervisor/index.js';
+import { ENGINE_VERSION } from './version.js';
+import { ALWAYS_ON, builtInWorkers, catalogOf } from './workers/catalog.js';
+import { startDiscovery } from './workers/discovery/index.js';
+import { telemetrySink } from './workers/observability/index.js';
+
+export interface EngineOptions {
+  /**
+   * The configuration: the path of a config.yaml (relative to `cwd`), or the same tree as an object.
+   * Default: `config.yaml`. A file is watched and its edits apply without a restart; an object is not.
+   */
+  readonly config?: unknown;
+  /** The project folder: relative paths start here. Default: the folder of the process. */
+  readonly cwd?: string;
+  /** Where queues, topics and state are kept. Default: `<cwd>/data`. */
+  readonly dataDir?: string;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  /** Where the engine writes its log. Default: one on standard output at `logLevel`. */
+  readonly log?: LogOutput;
+  /** Default `warn` (the command starts engines with `info`); `level` of iii-observability wins. */
+  readonly logLevel?: LogLevel;
+  /** Environment for `${VAR}` in the configuration. Default: that of the process. */
+  readonly env?: NodeJS.ProcessEnv;
+  readonly heartbeat?: Partial<HeartbeatOptions>;
+  readonly limits?: Partial<RouterLimits & SessionLimits>;
+}
+
+type EngineState = 'new' | 'starting' | 'running' | 'stopping' | 'stopped';
+
+/** The order in which entries start: what others call at their start comes first, ports come last. */
+const START_ORDER = ['observability', 'configuration', 'state', 'database', 'queue', 'pubsub', 'http', 'iii-worker-manager'];
+
+/**
+ * Prepares an engine. Nothing runs until `start()`.
+ *
+ * @throws ConfigError when the configuration does not hold, one line per fault
+ * @example
+ * const engine = await createEngine({ config: { workers: [{ name: 'iii-queue' }] } });
+ * await engine.start();
+ * const worker = engine.worker('hello');
+ * worker.registerFunction('hello::world', async () => ({ hello: 'world' }));
+ * console.log(await worker.trigger({ function_id: 'hello::world' }));
+ * await engine.stop();
+ */
+export async function createEngine(options: EngineOptions = {}): Promise<Engine> {
+  const cwd = resolve(options.cwd ?? process.cwd());
+  const log = options.log ?? createLog({ level: options.logLevel ?? 'warn' });
+  const parts: { engine?: Engine } = {};
+  const engine = (): Engine => parts.engine as Engine;
+  const workers = builtInWorkers({
+    log: () => log,
+    configuration: () => engine().project.source,
+    workerPort: () => ({ core: engine().core, telemetry: telemetrySink(log), heartbeat: options.heartbeat, sessionLimits: options.limits }),
+  });
+  const project = await openProject({
+    config: options.config ?? 'config.yaml',
+    cwd,
+    catalog: catalogOf(workers),
+    env: options.env ?? process.env,
+    apply: (next) => engine().apply(next),
+  });
+  parts.engine = new Engine(options, cwd, log, project, workers);
+  return parts.engine;
+}
+
+export class Engine {
+  /** @internal */
+  readonly core: Core;
+  /** @internal */
+  readonly project: Project;
+  readonly #log: LogOutput;
+  readonly #workers: ReadonlyMap<string, WorkerDefinition>;
+  readonly #storage: StorageThreads;
+  readonly #builtIns: BuiltIns;
+  readonly #ports = new Map<string, number>();
+  readonly #embedded = new Map<string, EmbeddedWorker>();
+  #state: EngineState = 'new';
+  #starting: Promise<void> | undefined;
+  #stopping: Promise<void> | undefined;
+  /** What runs now; differs from the project's own view where an entry could not be applied. */
+  #applied: WorkerEntry[] = [];
+  #applying: Promise<void> = Promise.resolve();
+
+  /** Use `createEngine`. */
+  constructor(options: EngineOptions, cwd: string, log: LogOutput, project: Project, workers: ReadonlyMap<string, WorkerDefinition>) {
+    const dataDir = options.dataDir === undefined ? join(cwd, 'data') : resolve(cwd, options.dataDir);
+    this.#log = log;
+    this.#workers = workers;
+    this.project = project;
+    this.core = new Core({
+      clock: options.clock ?? systemClock,
+      random: options.random ?? systemRandom,
+      log,
+      ...(options.limits === undefined ? {} : { limits: options.limits }),
+    });
+    this.#storage = new StorageThreads({ projectDir: cwd, dataDir });
+    this.#builtIns = new BuiltIns({
+      core: this.core,
+      storage: this.#storage,
+      projectDir: cwd,
+      dataDir,
+      alwaysOn: ALWAYS_ON,
+      reportPort: (name, port) => void this.#ports.set(name, port),
+    });
+  }
+
+  /** Version of this engine. */
+  get version(): string {
+    return ENGINE_VERSION;
+  }
+
+  get state(): EngineState {
+    return this.#state;
+  }
+
+  /** Ports by the name of what listens on them: `iii-worker-manager`, `http`, ... */
+  get ports(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#ports);
+  }
+
+  /** Where workers connect, e.g. `ws://127.0.0.1:49134`. */
+  get url(): string {
+    return `ws://127.0.0.1:${this.#workerPort}`;
+  }
+
+  get #workerPort(): number {
+    const entry = this.#applied.find((each) => each.canonical === 'iii-worker-manager');
+    const port = this.#ports.get(entry?.name ?? 'iii-worker-manager');
+    if (port === undefined) throw new TrineError('engine_not_running', 'the engine has no port yet: call start() first');
+    return port;
+  }
+
+  /**
+   * Starts everything that the configuration lists; the worker port opens last.
+   *
+   * @throws TrineError naming what could not start and what to do; everything that had started is
+   *   stopped again
+   */
+  start(): Promise<void> {
+    if (this.#state === 'stopping' || this.#state === 'stopped') {
+      return Promise.reject(new TrineError('engine_stopped', 'a stopped engine does not start again: create another one'));
+    }
+    this.#starting ??= this.#start();
+    return this.#starting;
+  }
+
+  /**
+   * A worker inside this process. The same name twice is the same worker, until it is shut down.
+   *
+   * @param name - shown by discovery and logs
+   */
+  worker(name: string): EmbeddedWorker {
+    let worker = this.#embedded.get(name);
+    if (worker === undefined || worker.closed) this.#embedded.set(name, (worker = new EmbeddedWorker(this.core, name)));
+    return worker;
+  }
+
+  /**
+   * Stops in reverse order: new work first, then connections (Close 1012), then the files. What was
+   * acknowledged is on disk. Afterwards nothing keeps the process alive. Idempotent.
+   */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #start(): Promise<void> {
+    this.#state = 'starting';
+    try {
+      const host = this.#builtIns.host('iii-engine-functions');
+      registerWorkerFunction(this.core, host);
+      startDiscovery(host, { core: this.core, version: ENGINE_VERSION, builtIns: () => this.#builtIns.list() });
+      for (const warning of this.project.current.warnings) this.#log.warn(warning);
+      const wanted = [...this.#withAlwaysOn(this.project.current.entries)].sort(byStartOrder);
+      for (const entry of wanted) await this.#startEntry(entry);
+      const supervised = this.project.supervised(() => this.#workerPort, () => this.#applied);
+      if (supervised !== undefined) {
+        await this.#builtIns.start({ id: SUPERVISOR, name: SUPERVISOR, config: {} }, supervisorWorker(supervised));
+      }
+      await this.project.watch({
+        changed: (next) => this.apply(next),
+        refused: (message) => this.#log.error(`reload: refused, the engine runs on with the configuration before: ${message}`),
+      });
+      this.#state = 'running';
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  async #startEntry(entry: WorkerEntry): Promise<void> {
+    const definition = entry.canonical === undefined ? undefined : this.#workers.get(entry.canonical);
+    if (definition !== undefined) await this.#builtIns.start(entry, definition);
+    this.#applied.push(entry);
+  }
+
+  /**
+   * Brings what runs in line with another configuration. Each entry is applied by itself: one that
+   * fails keeps what it had.
+   *
+   * @internal
+   * @throws TrineError naming the entries that could not be applied
+   */
+  apply(next: ProjectConfig): Promise<void> {
+    const applied = this.#applying.then(() => this.#apply(next));
+    this.#applying = applied.catch(() => undefined);
+    return applied;
+  }
+
+  async #apply(next: ProjectConfig): Promise<void> {
+    if (this.#state !== 'running' && this.#state !== 'starting') return;
+    const before: ProjectConfig = { ...next, entries: this.#applied };
+    const { added, removed, changed, unchanged } = diffProjects(before, { ...next, entries: this.#withAlwaysOn(next.entries) });
+    const faults: string[] = [];
+    const attempt = async (entry: WorkerEntry, step: () => Promise<void>): Promise<boolean> => {
+      try {
+        await step();
+        return true;
+      } catch (error) {
+        faults.push(`${entry.name}: ${toErrorBody(error).message}`);
+        return false;
+      }
+    };
+    for (const entry of removed) {
+      await attempt(entry, () => this.#builtIns.stop(entry.id));
+      this.#ports.delete(entry.name);
+      this.#applied = this.#applied.filter((each) => each !== entry);
+    }
+    for (const { before: old, after } of changed) {
+      const done = after.canonical === undefined || (await attempt(after, () => this.#change(after)));
+      if (done) this.#applied = this.#applied.map((each) => (each === old ? after : each));
+    }
+    for (const entry of [...added].sort(byStartOrder)) await attempt(entry, () => this.#startEntry(entry));
+    const counts = `+${added.length} added, -${removed.length} removed, ~${changed.length} changed, =${unchanged.length} unchanged`;
+    this.#log.for('iii::reload').info(`reload: diff ${counts}`);
+    this.project.applied();
+    if (faults.length > 0) throw new TrineError('reload_failed', faults.join('; '));
+    this.#log.for('iii::reload').info('reload: success');
+  }
+
+  /** The entries of a configuration with those that run whether listed or not. */
+  #withAlwaysOn(entries: readonly WorkerEntry[]): WorkerEntry[] {
+    const missing = [...ALWAYS_ON].filter((name) => !entries.some((entry) => entry.canonical === name));
+    const defaults = missing.map((name): WorkerEntry => {
+      const config = this.#workers.get(name)?.config.parse({});
+      return { id: name, name, canonical: name, config, rawConfig: undefined, workerPath: undefined, line: undefined };
+    });
+    return [...entries, ...defaults];
+  }
+
+  async #change(entry: WorkerEntry): Promise<void> {
+    if (this.#workers.has(entry.canonical ?? '')) await this.#builtIns.change(entry);
+  }
+
+  async #stop(): Promise<void> {
+    const wasNew = this.#state === 'new';
+    this.#state = 'stopping';
+    await this.project.close();
+    await this.#applying;
+    if (!wasNew) {
+      await this.#builtIns.stop(SUPERVISOR);
+      await this.#builtIns.drain();
+      await this.#builtIns.stopAll();
+    }
+    for (const session of [...this.core.sessions()]) await this.core.close(session);
+    this.core.router.stop();
+    await this.#storage.stop();
+    this.#state = 'stopped';
+  }
+}
+
+/** What runs the local workers: started last, since they connect at once. */
+const SUPERVISOR = 'iii-worker-ops';
+
+function byStartOrder(a: WorkerEntry, b: WorkerEntry): number {
+  return START_ORDER.indexOf(a.canonical ?? '') - START_ORDER.indexOf(b.canonical ?? '');
+}

@@ -1,0 +1,5 @@
+export { bindServers, closeServer, isLoopback, type BindOptions, type BoundServers } from './bind.js';
+export { bindError, ListenerCode } from './errors.js';
+export type { HeartbeatOptions } from './heartbeat.js';
+export { WorkerListener, type WorkerListenerOptions } from './worker-listener.js';
+export { workerManager, DEFAULT_WORKER_PORT, type WorkerManagerParts } from './worker-manager.js';

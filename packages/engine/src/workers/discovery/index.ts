@@ -1,0 +1,2 @@
+export { startDiscovery } from './discovery.js';
+export type { BuiltInInfo, DiscoverySource } from './source.js';

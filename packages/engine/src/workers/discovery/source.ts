@@ -1,0 +1,21 @@
+import type { Core } from '../../core/core.js';
+
+/** An in-process worker, as lists show it. */
+export interface BuiltInInfo {
+  /** The entry in config.yaml, as typed. */
+  readonly id: string;
+  readonly name: string;
+  readonly description: string;
+  readonly connectedAtMs: number;
+  /** Always there, configured or not. */
+  readonly internal: boolean;
+  /** Id of its session. */
+  readonly sessionId: string;
+}
+
+/** What discovery may look at: the core, and what the wiring knows of the built-ins. */
+export interface DiscoverySource {
+  readonly core: Core;
+  readonly version: string;
+  builtIns(): readonly BuiltInInfo[];
+}

@@ -1,0 +1,121 @@
+import { ErrorCode, TrineError } from '@trine/protocol';
+import { z } from 'zod';
+import type { Session } from '../../core/session.js';
+import type { HandlerContext, WorkerHost } from '../../core/worker-host.js';
+import type { BuiltInInfo, DiscoverySource } from './source.js';
+import { byText, contains, functionSummary, triggerSummary, triggerTypeSummary, type Row } from './summaries.js';
+
+const listRequest = z.object({
+  search: z.string().nullish(),
+  runtime: z.string().nullish(),
+  status: z.string().nullish(),
+  /** Clients before 0.13 ask for one worker by its id. */
+  worker_id: z.string().nullish(),
+});
+
+export function registerWorkerQueries(host: WorkerHost, source: DiscoverySource): void {
+  host.registerFunction({
+    id: 'engine::workers::list',
+    description: 'List connected workers and the built-in ones',
+    request: listRequest,
+    handler: (input) => ({
+      workers: rows(source)
+        .map(({ row }) => row)
+        .filter((row) => contains(input.search ?? undefined, row['name'] as string | undefined))
+        .filter((row) => input.runtime == null || row['runtime'] === input.runtime)
+        .filter((row) => input.status == null || row['status'] === input.status)
+        .filter((row) => input.worker_id == null || row['id'] === input.worker_id)
+        .sort((a, b) => byText('sort')({ sort: a['name'] ?? a['id'] }, { sort: b['name'] ?? b['id'] }) || byText('id')(a, b)),
+      timestamp: host.clock.now(),
+    }),
+  });
+  host.registerFunction({
+    id: 'engine::workers::info',
+    description: 'Describe one worker with its functions, trigger types and triggers',
+    request: z.object({ name: z.string(), namespace: z.string().nullish() }),
+    handler(input, context) {
+      const found = rows(source).filter(({ row }) => row['name'] === input.name || row['id'] === input.name);
+      const first = found[0];
+      if (first === undefined) throw new TrineError(ErrorCode.notFound, `Worker '${input.name}' is not connected.`);
+      const sessionIds = found.map(({ sessionId }) => sessionId);
+      return { worker: first.row, ...offers(source, context, sessionIds) };
+    },
+  });
+}
+
+/** Everything that the sessions of one worker name offer. */
+function offers(source: DiscoverySource, context: HandlerContext, sessionIds: readonly string[]): Row {
+  const { core } = source;
+  const functions: Row[] = [];
+  for (const owner of core.registry.serving()) {
+    if (sessionIds.includes(owner.session.id) && context.mayCall(owner.id, owner.namespace)) functions.push(functionSummary(owner));
+  }
+  const types = [...core.bindings.types()].filter((type) => sessionIds.includes(type.session.id)).map(triggerTypeSummary);
+  const triggers = [...core.bindings.triggers()]
+    .filter((trigger) => trigger.owner !== undefined && sessionIds.includes(trigger.owner.id))
+    .map(triggerSummary);
+  return {
+    functions: functions.sort(byText('function_id')),
+    trigger_types: types.sort(byText('id')),
+    registered_triggers: triggers.sort(byText('id')),
+  };
+}
+
+interface WorkerRow {
+  readonly row: Row;
+  readonly sessionId: string;
+}
+
+/** Workers that have not said their process id (browsers, or not described yet) are left out. */
+function rows(source: DiscoverySource): WorkerRow[] {
+  const found: WorkerRow[] = [];
+  for (const session of source.core.sessions()) {
+    if (session.kind !== 'engine' && session.info.pid !== undefined) found.push({ row: sessionRow(session), sessionId: session.id });
+  }
+  for (const info of source.builtIns()) found.push({ row: builtInRow(source, info), sessionId: info.sessionId });
+  return found;
+}
+
+function sessionRow(session: Session): Row {
+  const { info } = session;
+  const functions = [...session.functions].map((owner) => owner.id).sort();
+  return {
+    id: session.id,
+    name: info.name ?? null,
+    description: info.description ?? null,
+    version: info.version ?? null,
+    namespace: session.namespace,
+    runtime: info.runtime ?? null,
+    os: info.os ?? null,
+    status: 'connected',
+    function_count: functions.length,
+    functions,
+    connected_at_ms: session.connectedAtMs,
+    active_invocations: session.executing.size + session.waiting.size,
+    isolation: info.isolation ?? null,
+    ip_address: session.address ?? null,
+    pid: info.pid,
+    internal: false,
+  };
+}
+
+function builtInRow(source: DiscoverySource, info: BuiltInInfo): Row {
+  const functions = [...(source.core.session(info.sessionId)?.functions ?? [])].map((owner) => owner.id).sort();
+  return {
+    id: info.id,
+    name: info.name,
+    description: info.description,
+    version: source.version,
+    namespace: 'default',
+    runtime: 'engine',
+    os: null,
+    status: 'available',
+    function_count: functions.length,
+    functions,
+    connected_at_ms: info.connectedAtMs,
+    active_invocations: 0,
+    isolation: 'in-process',
+    ip_address: null,
+    internal: info.internal,
+  };
+}
