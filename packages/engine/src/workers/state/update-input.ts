@@ -12,6 +12,7 @@ const TYPES = ['set', 'merge', 'increment', 'decrement', 'append', 'remove'] as 
 
 const MAX_I64 = 2n ** 63n - 1n;
 const MIN_I64 = -(2n ** 63n);
+const MAX_I64_LENGTH = String(MIN_I64).length;
 
 /**
  * Reads the operations of an update, values as raw text.
@@ -88,8 +89,9 @@ class OpInput {
     const text = this.#required(field);
     if (jsonKind(text) !== 'number') throw this.#fault(`invalid type: ${jsonKind(text)}, expected an integer at \`${field}\``);
     if (/[.eE]/.test(text)) throw this.#fault(`invalid type: floating point \`${text}\`, expected an integer at \`${field}\``);
-    const value = BigInt(text);
-    if (value > MAX_I64 || value < MIN_I64) throw this.#fault(`invalid value: integer \`${text}\`, expected i64 at \`${field}\``);
+    if (text.length > MAX_I64_LENGTH || BigInt(text) > MAX_I64 || BigInt(text) < MIN_I64) {
+      throw this.#fault(`invalid value: integer \`${text.slice(0, MAX_I64_LENGTH)}\`, expected i64 at \`${field}\``);
+    }
     return text;
   }
 

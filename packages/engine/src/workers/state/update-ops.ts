@@ -43,6 +43,8 @@ const POLLUTING_KEYS = new Set(['__proto__', 'constructor', 'prototype']);
 export const UPDATE_ERRORS_URL = 'https://iii.dev/docs/workers/iii-state#error-codes';
 /** Largest magnitude that arithmetic may produce: above it clients that read numbers as doubles see another number. */
 const MAX_INTEGER = BigInt(Number.MAX_SAFE_INTEGER);
+/** Longest 64-bit integer as text. Nothing longer can be brought back into range, and reading it would take long. */
+const MAX_INTEGER_LENGTH = 20;
 
 /**
  * Applies operations to a value.
@@ -209,6 +211,7 @@ function kindOf(node: Node): JsonKind {
 function addTo(node: Node, by: bigint): string | undefined {
   if (typeof node !== 'string' || jsonKind(node) !== 'number') return undefined;
   if (!/[.eE]/.test(node)) {
+    if (node.length > MAX_INTEGER_LENGTH) return undefined;
     const sum = BigInt(node) + by;
     return sum > MAX_INTEGER || sum < -MAX_INTEGER ? undefined : sum.toString();
   }

@@ -1,0 +1,155 @@
+import { join } from 'node:path';
+import { tempFolder, type TempFolder } from '@trine/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { StorageThreads } from '../../../storage/index.js';
+import { readUpdateOps } from '../update-input.js';
+import { ValueCache } from '../value-cache.js';
+import { cacheId, openKv } from './kv.js';
+
+describe('state in an SQLite file', () => {
+  let folder: TempFolder;
+  let storage: StorageThreads;
+
+  const start = (): StorageThreads => new StorageThreads({ projectDir: folder.path, dataDir: join(folder.path, 'data') });
+
+  beforeEach(async () => {
+    folder = await tempFolder();
+    storage = start();
+  });
+
+  afterEach(async () => {
+    await storage.stop();
+    await folder.remove();
+  });
+
+  it('keeps the text of a value over a restart, from memory and from the file', async () => {
+    const text = '{ "float": 1.0, "big": 12345678901234567890, "text": "\\u00e9" }';
+    const first = await openKv(storage, join(folder.path, 'state.db'));
+    expect(await first.set('s', 'k', text)).toBeUndefined();
+    expect(first.get('s', 'k')).toBe(text);
+    await first.close();
+    await storage.stop();
+
+    storage = start();
+    const second = await openKv(storage, join(folder.path, 'state.db'));
+    const read = second.get('s', 'k');
+    expect(read).toBeInstanceOf(Promise);
+    expect(await read).toBe(text);
+    expect(second.get('s', 'k')).toBe(text);
+    expect(await second.set('s', 'k', '2')).toBe(text);
+  });
+
+  it('answers absence from memory once it was looked up', async () => {
+    const kv = await openKv(storage, ':memory:');
+    expect(await kv.get('s', 'k')).toBeUndefined();
+    expect(kv.get('s', 'k')).toBeUndefined();
+    await kv.set('s', 'k', 'null');
+    expect(kv.get('s', 'k')).toBe('null');
+    expect(await kv.delete('s', 'k')).toBe('null');
+    expect(kv.get('s', 'k')).toBeUndefined();
+    expect(await kv.delete('s', 'k')).toBeUndefined();
+  });
+
+  it('lists values in the order in which their keys were first set, and scopes in the order of their names', async () => {
+    const kv = await openKv(storage, undefined);
+    for (const [key, value] of [['b', '1'], ['a', '2'], ['c', '3'], ['b', '4']] as const) await kv.set('scope', key, value);
+    await kv.set('other', 'x', '1');
+    await kv.set('éa', 'x', '1');
+    expect(await kv.list('scope')).toBe('[4,2,3]');
+    expect(await kv.list('nobody')).toBe('[]');
+    expect(await kv.listScopes()).toEqual(['other', 'scope', 'éa']);
+    await kv.delete('scope', 'b');
+    await kv.set('scope', 'b', '5');
+    await kv.delete('other', 'x');
+    expect(await kv.list('scope')).toBe('[2,3,5]');
+    expect(await kv.listScopes()).toEqual(['scope', 'éa']);
+  });
+
+  it('loses no update of many at once', async () => {
+    const kv = await openKv(storage, undefined);
+    const ops = readUpdateOps('state::update', '[{"type":"increment","path":"n","by":1}]');
+    const answers = await Promise.all(Array.from({ length: 500 }, () => kv.update('s', 'k', ops, undefined)));
+    expect(new Set(answers.map((answer) => ('value' in answer ? answer.value : ''))).size).toBe(500);
+    expect(kv.get('s', 'k')).toBe('{"n":500}');
+  });
+
+  it('stores nothing of an update that would be too large', async () => {
+    const kv = await openKv(storage, undefined);
+    await kv.set('s', 'k', '"12345"');
+    const ops = readUpdateOps('state::update', '[{"type":"append","value":"678"}]');
+    expect(await kv.update('s', 'k', ops, 9)).toEqual({ tooLarge: 10 });
+    expect(kv.get('s', 'k')).toBe('"12345"');
+    expect(await kv.update('s', 'k', ops, 10)).toEqual({ old: '"12345"', value: '"12345678"', errors: [] });
+  });
+
+  it('refuses a folder in the place of the file', async () => {
+    await expect(openKv(storage, folder.path)).rejects.toThrow(/is a folder/);
+  });
+
+  it('forgets what it knew of a key whose write failed', async () => {
+    const kv = await openKv(storage, join(folder.path, 'state.db'));
+    await kv.set('s', 'k', '1');
+    await storage.stop();
+    await expect(kv.set('s', 'k', '2')).rejects.toThrow();
+    await expect(kv.get('s', 'k')).rejects.toThrow();
+  });
+
+  /**
+   * One writer per key counts up; readers read through a memory too small for all keys. A read may
+   * show any value between the newest that was acknowledged (or seen by anyone) before it began and
+   * the newest that was asked for before it ended.
+   */
+  it('is linearizable per key while values come and go in memory', async () => {
+    const keys = ['a', 'b', 'c', 'd', 'e', 'f'];
+    const cache = new ValueCache(3 * (160 + 2 * (cacheId('s', 'a').length + 4)));
+    const kv = await openKv(storage, join(folder.path, 'state.db'), cache);
+    const asked = new Map(keys.map((key) => [key, 0]));
+    const known = new Map(keys.map((key) => [key, 0]));
+    const see = (key: string, value: number, atLeast: number): void => {
+      expect(value).toBeGreaterThanOrEqual(atLeast);
+      expect(value).toBeLessThanOrEqual(asked.get(key) as number);
+      known.set(key, Math.max(known.get(key) as number, value));
+    };
+    let reads = 0;
+    let hits = 0;
+    let writing = true;
+
+    const write = async (key: string): Promise<void> => {
+      for (let n = 1; n <= 300; n++) {
+        asked.set(key, n);
+        await kv.set('s', key, String(n));
+        see(key, n, n);
+        if (n % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    const read = async (offset: number): Promise<void> => {
+      for (let i = offset; writing; i++) {
+        const key = keys[i % keys.length] as string;
+        const atLeast = known.get(key) as number;
+        const answer = kv.get('s', key);
+        if (typeof answer === 'string') hits++;
+        see(key, Number((await answer) ?? 0), atLeast);
+        reads++;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    const list = async (): Promise<void> => {
+      while (writing) {
+        const before = new Map(known);
+        const values = JSON.parse(await kv.list('s')) as number[];
+        keys.forEach((key, i) => see(key, values[i] as number, before.get(key) as number));
+      }
+    };
+
+    // The order of the list is the order of the first writes.
+    for (const key of keys) await kv.set('s', key, '0');
+    const others = [read(0), read(1), read(2), read(3), list()];
+    await Promise.all(keys.map(write));
+    writing = false;
+    await Promise.all(others);
+    expect(reads).toBeGreaterThan(100);
+    expect(hits).toBeGreaterThan(0);
+    expect(hits).toBeLessThan(reads);
+    for (const key of keys) expect(await kv.get('s', key)).toBe('300');
+  });
+});
