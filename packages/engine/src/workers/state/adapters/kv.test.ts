@@ -1,10 +1,52 @@
 import { join } from 'node:path';
-import { tempFolder, type TempFolder } from '@trine/testing';
+import { tempFolder, waitFor, type TempFolder } from '@trine/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { OpenStoreOptions, Storage, Store, StoreValue } from '../../../core/store.js';
 import { StorageThreads } from '../../../storage/index.js';
 import { readUpdateOps } from '../update-input.js';
 import { ValueCache } from '../value-cache.js';
 import { cacheId, openKv } from './kv.js';
+
+/** The real storage, with answers that can be held back after the operation is done. */
+class HeldStorage implements Storage {
+  readonly #storage: Storage;
+  readonly #gates = new Map<string, { opened: Promise<void>; open: () => void }>();
+  readonly #answers = new Map<string, number>();
+
+  constructor(storage: Storage) {
+    this.#storage = storage;
+  }
+
+  async open(options: OpenStoreOptions): Promise<Store> {
+    const store = await this.#storage.open(options);
+    const held = async <T>(operation: string, answer: Promise<unknown>): Promise<T> => {
+      const result = await answer;
+      this.#answers.set(operation, this.answers(operation) + 1);
+      await this.#gates.get(operation)?.opened;
+      return result as T;
+    };
+    return {
+      write: <T>(operation: string, ...args: StoreValue[]) => held<T>(operation, store.write(operation, ...args)),
+      read: <T>(operation: string, ...args: StoreValue[]) => held<T>(operation, store.read(operation, ...args)),
+      close: () => store.close(),
+    };
+  }
+
+  /** Operations that are done, answered or held. */
+  answers(operation: string): number {
+    return this.#answers.get(operation) ?? 0;
+  }
+
+  hold(operation: string): void {
+    let open = (): void => undefined;
+    const opened = new Promise<void>((resolve) => (open = resolve));
+    this.#gates.set(operation, { opened, open });
+  }
+
+  release(operation: string): void {
+    this.#gates.get(operation)?.open();
+  }
+}
 
 describe('state in an SQLite file', () => {
   let folder: TempFolder;
@@ -92,6 +134,34 @@ describe('state in an SQLite file', () => {
     await storage.stop();
     await expect(kv.set('s', 'k', '2')).rejects.toThrow();
     await expect(kv.get('s', 'k')).rejects.toThrow();
+  });
+
+  it('does not let a slow read put an older value in the place of a newer one', async () => {
+    const held = new HeldStorage(storage);
+    const kv = await openKv(held, undefined);
+    held.hold('get');
+    const slow = kv.get('s', 'k');
+    await waitFor(() => held.answers('get') === 1);
+    await kv.set('s', 'k', '1');
+    held.release('get');
+    expect(await slow).toBeUndefined();
+    expect(kv.get('s', 'k')).toBe('1');
+  });
+
+  it.each(['get', 'list'] as const)('does not show by %s what its writer has not been told yet', async (by) => {
+    const held = new HeldStorage(storage);
+    const kv = await openKv(held, undefined, new ValueCache(0));
+    const order: string[] = [];
+    held.hold('set');
+    const write = kv.set('s', 'k', '1').then(() => order.push('set'));
+    await waitFor(() => held.answers('set') === 1);
+    const read = Promise.resolve(kv[by]('s', 'k')).then((value) => order.push(`${by} ${value}`));
+    await waitFor(() => held.answers(by) === 1);
+    for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(order).toEqual([]);
+    held.release('set');
+    await Promise.all([write, read]);
+    expect(order).toEqual(['set', by === 'get' ? 'get 1' : 'list [1]']);
   });
 
   /**
