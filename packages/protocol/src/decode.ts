@@ -147,16 +147,16 @@ const errorSchema = z.object({ code: z.string(), message: z.string(), stacktrace
 const registerFunctionSchema = z.object({
   id,
   description: z.string().optional(),
-  request_format: z.unknown(),
-  response_format: z.unknown(),
-  metadata: z.unknown(),
-  invocation: z.unknown(),
+  request_format: z.unknown().optional(),
+  response_format: z.unknown().optional(),
+  metadata: z.unknown().optional(),
+  invocation: z.unknown().optional(),
 });
 const registerTriggerTypeSchema = z.object({
   id,
   description: z.string().default(''),
-  trigger_request_format: z.unknown(),
-  call_request_format: z.unknown(),
+  trigger_request_format: z.unknown().optional(),
+  call_request_format: z.unknown().optional(),
   namespace: z.string().optional(),
 });
 const registerTriggerSchema = z.object({

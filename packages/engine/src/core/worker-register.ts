@@ -24,7 +24,7 @@ const request = z.object({
   pid: z.number().int().nonnegative().nullish(),
   isolation: text,
   namespace: text,
-  telemetry: z.unknown(),
+  telemetry: z.unknown().optional(),
 });
 
 export function registerWorkerFunction(core: Core, host: BuiltInHost): void {

@@ -23,8 +23,8 @@ const rowsRequest = z.object({
 const registerRequest = z.object({
   trigger_type: z.string().min(1),
   function_id: z.string().min(1),
-  config: z.unknown(),
-  metadata: z.unknown(),
+  config: z.unknown().optional(),
+  metadata: z.unknown().optional(),
   namespace: z.string().nullish(),
   trigger_namespace: z.string().nullish(),
 });
