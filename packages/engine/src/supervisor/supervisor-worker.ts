@@ -17,10 +17,10 @@ export function supervisorWorker(project: SupervisedProject): WorkerDefinition {
     aliases: [],
     description: 'Runs the local workers of the project and serves worker::*',
     config: z.strictObject({}),
-    async start(host) {
+    start(host) {
       const supervisor = new Supervisor(host, project);
-      serveWorkerFunctions(host, project, supervisor);
-      await supervisor.start();
+      serveWorkerFunctions({ host, project, supervisor });
+      supervisor.start();
       return { stop: () => supervisor.stop() };
     },
   });

@@ -1,0 +1,110 @@
+/** Installs a worker's dependencies, once for each state of its manifest and dependency files. */
+import { access, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { InstallError } from './errors.js';
+import { authoredFingerprint, installFingerprint } from './fingerprint.js';
+import { launch, type Stream } from './launch.js';
+import { writeWhole } from './project-files.js';
+import type { RunPlan } from './run-plan.js';
+
+/** Lines of an install's output that are kept for the message when it fails. */
+const KEPT_LINES = 40;
+
+export interface InstallOptions {
+  readonly folder: string;
+  readonly plan: RunPlan;
+  readonly marker: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly signal: AbortSignal;
+  line(stream: Stream, text: string): void;
+  /** Tells of each command before it runs. */
+  command(text: string): void;
+}
+
+/**
+ * Installs unless the marker says that this state is installed.
+ *
+ * @returns the fingerprint of what is installed now
+ * @throws InstallError when a command failed; the marker stays away, so the next start tries again
+ */
+export async function install(options: InstallOptions): Promise<string> {
+  const { folder, plan, marker } = options;
+  const fingerprint = await installFingerprint(folder);
+  if ((await isInstalled(marker, fingerprint)) && (await hasProducts(folder, plan))) return fingerprint;
+  if (plan.venv !== undefined) await makeVenv(plan.venv, options);
+  if (plan.install === undefined) return fingerprint;
+
+  // A second round when somebody saved a dependency file meanwhile; not more, should the install itself write one.
+  for (let round = 0; round < 2; round++) {
+    const before = await authoredFingerprint(folder);
+    await runCommand(plan.install, options);
+    if ((await authoredFingerprint(folder)) === before) break;
+  }
+  const installed = await installFingerprint(folder);
+  await writeWhole(marker, `${JSON.stringify({ fingerprint: installed })}\n`);
+  return installed;
+}
+
+async function isInstalled(marker: string, fingerprint: string): Promise<boolean> {
+  const text = await readFile(marker, 'utf8').catch(() => '');
+  return text.includes(`"${fingerprint}"`);
+}
+
+/** Somebody may have deleted what was installed, to have it installed anew. */
+async function hasProducts(folder: string, plan: RunPlan): Promise<boolean> {
+  if (plan.venv !== undefined) return exists(join(plan.venv, 'bin', 'python'));
+  const isNode = plan.kind === 'typescript' || plan.kind === 'javascript';
+  return !isNode || plan.install === undefined || (await exists(join(folder, 'node_modules'))) || !(await exists(join(folder, 'package.json')));
+}
+
+/** Python forbids installs into a system's own site-packages (PEP 668), so each worker has an environment of its own. */
+async function makeVenv(venv: string, options: InstallOptions): Promise<void> {
+  // A link to a Python that was removed or upgraded does not exist.
+  const usable = await exists(join(venv, 'bin', 'python'));
+  if (usable && (await exists(join(venv, 'bin', 'pip')))) return;
+  const python = (await findPython(options.env['PATH'] ?? '')) ?? 'python3';
+  await runCommand(`${python} -m venv ${usable ? '' : '--clear '}.venv`, options);
+}
+
+async function findPython(path: string): Promise<string | undefined> {
+  const folders = path.split(':').filter((folder) => folder !== '');
+  for (const name of ['python3', 'python']) for (const folder of folders) if (await exists(join(folder, name))) return name;
+  return undefined;
+}
+
+async function runCommand(script: string, options: InstallOptions): Promise<void> {
+  const { folder, env, signal } = options;
+  signal.throwIfAborted();
+  const last: string[] = [];
+  options.command(script);
+  const running = await launch({
+    script,
+    cwd: folder,
+    env,
+    line(stream, text) {
+      last.push(text);
+      if (last.length > KEPT_LINES) last.shift();
+      options.line(stream, text);
+    },
+  });
+  const stop = (): void => void running.stop();
+  signal.addEventListener('abort', stop, { once: true });
+  if (signal.aborted) stop();
+  try {
+    const exit = await running.exited;
+    signal.throwIfAborted();
+    if (exit.code !== 0) {
+      const how = exit.signal === undefined ? `with exit code ${exit.code}` : `by ${exit.signal}`;
+      throw new InstallError(`\`${script}\` ended ${how}`, script, last);
+    }
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
