@@ -1,0 +1,32 @@
+import { TrineError } from '@trine/protocol';
+
+/** One thing that is wrong with a configuration. */
+export interface ConfigFault {
+  /** What and what to do, e.g. `iii-queue.concurrency: expected a number, got text`. */
+  readonly message: string;
+  /** The file as shown to the user, e.g. `config.yaml`. */
+  readonly file: string;
+  /** From 1; undefined where no line can be named. */
+  readonly line: number | undefined;
+}
+
+/**
+ * A configuration that does not hold. Code `config_error`; the message has one line per fault:
+ * `config.yaml:12: iii-queue.queue_configs.clicks: unknown key "max_retrys" (did you mean "max_retries"?)`.
+ */
+export class ConfigError extends TrineError {
+  readonly faults: readonly ConfigFault[];
+
+  constructor(faults: readonly ConfigFault[], options: { readonly cause?: unknown } = {}) {
+    super(CONFIG_ERROR, faults.map(printFault).join('\n'), options);
+    this.name = 'ConfigError';
+    this.faults = faults;
+  }
+}
+
+export const CONFIG_ERROR = 'config_error';
+
+function printFault({ file, line, message }: ConfigFault): string {
+  if (line !== undefined) return `${file}:${line}: ${message}`;
+  return file === '' ? message : `${file}: ${message}`;
+}
