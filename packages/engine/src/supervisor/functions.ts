@@ -29,7 +29,7 @@ export function serveWorkerFunctions(served: ServedProject): void {
     request: orEmpty(z.object({ running_only: z.boolean().default(false) })),
     handler: ({ running_only: runningOnly }) => {
       const workers = project.entries().map((entry) => listed(entry, supervisor.worker(entry.name)));
-      return { workers: runningOnly ? workers.filter((worker) => worker.running) : workers };
+      return { workers: runningOnly ? workers.filter((worker) => worker.running) : workers, config_path: project.configPath ?? null };
     },
   });
 

@@ -15,7 +15,7 @@ export const MAX_MANIFEST_BYTES = 64 * 1024;
 export const RUNTIME_KINDS = ['typescript', 'javascript', 'bun', 'python', 'rust'] as const;
 export type RuntimeKind = (typeof RUNTIME_KINDS)[number];
 
-export const PACKAGE_MANAGERS = ['npm', 'yarn', 'pnpm', 'bun'] as const;
+export const PACKAGE_MANAGERS = ['npm', 'yarn', 'pnpm', 'bun', 'pip', 'uv'] as const;
 export type PackageManager = (typeof PACKAGE_MANAGERS)[number];
 
 export interface Manifest {

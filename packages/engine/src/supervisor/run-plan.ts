@@ -79,7 +79,7 @@ async function inferInstall(folder: string, kind: RuntimeKind | undefined, manag
       if (pkg === undefined) return undefined;
       // The workspace's package manager has installed it with everything else; another one would undo that.
       if (await inPnpmWorkspace(folder)) return (await hasDependencies(folder, pkg)) ? undefined : 'pnpm install';
-      return `${kind === 'bun' ? 'bun' : manager} install`;
+      return `${kind === 'bun' ? 'bun' : nodeManager(manager)} install`;
     case 'python':
       if (await existsAny(folder, ['pyproject.toml', 'setup.py'])) return 'pip install .';
       return (await exists(join(folder, 'requirements.txt'))) ? 'pip install -r requirements.txt' : undefined;
@@ -97,7 +97,7 @@ async function inferStart(
   // A folder without a declared kind is started the way its own package.json says.
   if (manifest?.runtime.kind === undefined && entry === undefined && pkg !== undefined) {
     const script = ['dev', 'start'].find((name) => typeof pkg.scripts?.[name] === 'string');
-    if (script !== undefined) return `${manager} run ${script}`;
+    if (script !== undefined) return `${nodeManager(manager)} run ${script}`;
   }
   switch (kind) {
     case 'typescript':
@@ -120,6 +120,11 @@ async function inferStart(
 function launcher(manager: PackageManager, command: string): string {
   if (manager === 'pnpm') return `pnpm exec ${command}`;
   return manager === 'yarn' ? `yarn exec ${command}` : `npx ${command}`;
+}
+
+/** A Python worker with a package.json beside it is managed by pip and run by npm. */
+function nodeManager(manager: PackageManager): PackageManager {
+  return manager === 'pip' || manager === 'uv' ? 'npm' : manager;
 }
 
 /** The text behind `npm run dev`, so that a watcher inside it is seen. */
