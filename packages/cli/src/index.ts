@@ -1,1 +1,2 @@
-export {};
+export { createProgram, runProgram } from './program.js';
+export { CLI_VERSION } from './version.js';

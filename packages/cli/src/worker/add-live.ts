@@ -1,0 +1,93 @@
+/** Adding to a running engine, which edits config.yaml itself and answers once it has applied it. */
+import { basename } from 'node:path';
+import { CliError } from '../terminal/errors.js';
+import { colors, harmless, say } from '../terminal/output.js';
+import { alreadyAdded, sayAdded, sayAlreadyThere, type Source, type WorkerAddOptions } from './add.js';
+import { asText, LONG_TIMEOUT_MS, READY_TIMEOUT_MS, WorkerOpError, type Row, type WorkerOps } from './worker-ops.js';
+
+/** How often the state of a worker that is being installed is looked at, in milliseconds. */
+const WATCH_MS = 500;
+
+export async function addLive(source: Source, engine: WorkerOps, options: WorkerAddOptions): Promise<void> {
+  const request = { force: options.force === true, reset_config: options.resetConfig === true, yes: true };
+  try {
+    if (source.kind === 'registry') {
+      const answer = await engine.call('worker::add', { source: { kind: 'registry', name: source.name }, ...request, wait: true }, LONG_TIMEOUT_MS);
+      if (answer['status'] === 'already_current') sayAlreadyThere(source.name);
+      else sayAdded(source.name);
+      return;
+    }
+    await addLocal(source.path, engine, options.wait, request);
+  } catch (error) {
+    throw explain(error, source);
+  }
+}
+
+async function addLocal(path: string, engine: WorkerOps, wait: boolean, request: Row): Promise<void> {
+  const startedAt = performance.now();
+  const source = { kind: 'local', path };
+  // Without waiting first, for its name; then with, as a start: what is ready already answers at once.
+  const answer = await engine.call('worker::add', { source, ...request, wait: false }, LONG_TIMEOUT_MS);
+  const name = asText(answer['name']) ?? basename(path);
+  say();
+  if (!wait) {
+    say(`  → Added ${name} (local) — queued in config.yaml.`);
+    say(`  Watch it boot: iii worker status ${name}`);
+    say(`  Tail logs:     iii worker logs ${name} -f`);
+    return;
+  }
+  say(`  → Adding ${name} (local)...`);
+  await waitReady(name, engine);
+  say(`  ${colors.green('✓')} ready in ${((performance.now() - startedAt) / 1000).toFixed(1)}s`);
+}
+
+/**
+ * Waits until a worker is ready, telling of each state that it passes.
+ *
+ * @throws CliError when it failed or is not ready in time
+ */
+export async function waitReady(name: string, engine: WorkerOps): Promise<void> {
+  const deadline = performance.now() + READY_TIMEOUT_MS;
+  let told: string | undefined;
+  for (;;) {
+    const row = await engine.call('worker::status', { name });
+    const status = asText(row['status']) ?? 'unknown';
+    if (status === 'running' || row['running'] === true) return;
+    if (status === 'failed' || (status === 'backing-off' && asText(row['hint'])?.includes('crash loop') === true)) {
+      throw new CliError([`error: ${name} failed: ${asText(row['hint']) ?? 'see its logs'}`, ...tail(row), `  Check logs: iii worker logs ${name}`]);
+    }
+    if (status !== told) {
+      const words = STATES.get(status);
+      if (words !== undefined) say(`  ⟳ ${name} ${words}`);
+      told = status;
+    }
+    if (performance.now() > deadline) {
+      throw new CliError([
+        `  ⚠ not ready after ${READY_TIMEOUT_MS / 1000}s (worker is still queued in config.yaml).`,
+        `  Keep watching: iii worker status ${name}`,
+        `  Check logs:    iii worker logs ${name} -f`,
+      ]);
+    }
+    await new Promise((resolve) => setTimeout(resolve, WATCH_MS));
+  }
+}
+
+const STATES = new Map([
+  ['installing', 'installs its dependencies'],
+  ['starting', 'starts'],
+  ['backing-off', 'ended and will be started again'],
+]);
+
+function tail(row: Row): string[] {
+  const lines = row['stderr_tail'];
+  return Array.isArray(lines) ? lines.slice(-5).map((line) => `  | ${harmless(String(line))}`) : [];
+}
+
+function explain(error: unknown, source: Source): unknown {
+  if (!(error instanceof WorkerOpError)) return error;
+  if (error.code === 'W111' && source.kind === 'local') {
+    const name = /Worker '([^']+)'/.exec(error.message)?.[1] ?? basename(source.path);
+    return alreadyAdded(name, source.typed);
+  }
+  return new CliError(error.message.split('\n').map((line, i) => (i === 0 ? `error: ${line}` : `  ${line}`)), { cause: error });
+}
