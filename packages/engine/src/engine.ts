@@ -72,7 +72,6 @@ export async function createEngine(options: EngineOptions = {}): Promise<Engine>
   const engine = (): Engine => parts.engine as Engine;
   const workers = builtInWorkers({
     log: () => log,
-    configuration: () => engine().project.source,
     workerPort: () => ({ core: engine().core, telemetry: telemetrySink(log), heartbeat: options.heartbeat, sessionLimits: options.limits }),
   });
   const project = await openProject({

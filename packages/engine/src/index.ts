@@ -1,4 +1,16 @@
-export type { Clock, Timer } from './core/clock.js';
-export type { Random } from './core/random.js';
-export type { Log, LogFields } from './core/log.js';
-export * from './core/worker-host.js';
+export { createEngine, Engine, type EngineOptions } from './engine.js';
+export {
+  TriggerAction,
+  type EmbeddedWorker,
+  type FunctionHandle,
+  type FunctionOptions,
+  type TriggerHandle,
+  type TriggerInput,
+  type TriggerRequest,
+} from './core/embedded-worker.js';
+export { MAX_TIMER_MS, systemClock, type Clock, type Timer } from './core/clock.js';
+export { systemRandom, type Random } from './core/random.js';
+export { silentLog, type Log, type LogFields } from './core/log.js';
+export { createLog, type LogFormat, type LogLevel, type LogOptions, type LogOutput } from './core/log-writer.js';
+export { ENGINE_VERSION } from './version.js';
+export { ErrorCode, TrineError } from '@trine/protocol';

@@ -2,22 +2,17 @@
  * Every built-in worker that this version has, and the names it knows but does not have yet.
  */
 import { z } from 'zod';
-import type { Catalog, CatalogEntry, ConfigurationSource } from '../config/index.js';
+import type { Catalog, CatalogEntry } from '../config/index.js';
 import type { LogOutput } from '../core/log-writer.js';
 import type { WorkerDefinition } from '../core/worker-host.js';
 import { workerManager, type WorkerManagerParts } from '../listener/index.js';
-import { configurationWorker } from './configuration/index.js';
-import { databaseWorker } from './database/index.js';
-import { httpWorker } from './http/index.js';
 import { observabilityWorker } from './observability/index.js';
 import { pubsubWorker } from './pubsub/index.js';
-import { queueWorker } from './queue/index.js';
 import { stateWorker } from './state/index.js';
 
 /** What some built-ins need of the engine they run in, beside their host. */
 export interface CatalogParts {
   readonly workerPort: () => WorkerManagerParts;
-  readonly configuration: () => ConfigurationSource;
   readonly log: () => LogOutput;
 }
 
@@ -25,22 +20,18 @@ export interface CatalogParts {
 export function builtInWorkers(parts: CatalogParts): ReadonlyMap<string, WorkerDefinition> {
   const definitions = [
     observabilityWorker(parts.log),
-    configurationWorker(parts.configuration),
     stateWorker,
-    databaseWorker,
-    queueWorker,
     pubsubWorker,
-    httpWorker,
     workerManager(parts.workerPort),
   ];
   return new Map(definitions.map((definition) => [definition.name, definition]));
 }
 
 /** Always running, listed or not. */
-export const ALWAYS_ON: ReadonlySet<string> = new Set(['observability', 'configuration', 'iii-worker-manager']);
+export const ALWAYS_ON: ReadonlySet<string> = new Set(['observability', 'iii-worker-manager']);
 
 /** Entries that are accepted and have nothing to start. */
-const BARE = new Map([
+const BARE: ReadonlyMap<string, z.ZodType> = new Map<string, z.ZodType>([
   ['iii-telemetry', z.unknown()], // a vendor's telemetry: this engine has none
   ['iii-engine-functions', z.undefined({ error: 'takes no configuration' })],
   ['iii-http-functions', z.undefined({ error: 'takes no configuration in this version' })],
@@ -88,5 +79,5 @@ export function staticCatalog(): Catalog {
   const absent = (): never => {
     throw new Error('this catalogue describes workers and starts none');
   };
-  return catalogOf(builtInWorkers({ workerPort: absent, configuration: absent, log: absent }));
+  return catalogOf(builtInWorkers({ workerPort: absent, log: absent }));
 }
