@@ -1,0 +1,59 @@
+import { TrineError } from '@trine/protocol';
+
+/** The codes of answers that this worker makes itself (`error.code` of the envelope) and of its start. */
+export const HttpCode = {
+  /** 404: no route has this path. */
+  notFound: 'NOT_FOUND',
+  /** 405: routes have this path, none of them this method; see the `allow` header. */
+  methodNotAllowed: 'METHOD_NOT_ALLOWED',
+  /** 413: the body is larger than `body_limit`. */
+  payloadTooLarge: 'PAYLOAD_TOO_LARGE',
+  /** 422: the route's condition function answered false. */
+  conditionNotMet: 'CONDITION_NOT_MET',
+  /** 500: what the function answered cannot be sent. */
+  internal: 'INTERNAL_ERROR',
+  /** 503: as many requests wait as may wait, or the engine is stopping. */
+  unavailable: 'SERVICE_UNAVAILABLE',
+  /** 504: no answer within `default_timeout`. */
+  timeout: 'TIMEOUT',
+  /** 504: a middleware function gave no answer in time. */
+  middlewareTimeout: 'MIDDLEWARE_TIMEOUT',
+  /** At start: another program listens on the address. */
+  portTaken: 'port_taken',
+  /** At start: the address cannot be listened on for another reason. */
+  bindFailed: 'bind_failed',
+  /** A trigger's config is refused. */
+  invalidRoute: 'invalid_route',
+  /** A trigger's path has the shape of a registered one with other parameter names. */
+  routeConflict: 'route_conflict',
+} as const;
+
+export function invalidRoute(message: string): TrineError {
+  return new TrineError(HttpCode.invalidRoute, message);
+}
+
+/** @param route - `GET /a/:b`, path as registered */
+export function routeConflict(route: string, existing: string): TrineError {
+  return new TrineError(
+    HttpCode.routeConflict,
+    `Route '${route}' conflicts with already-registered route '${existing}': ` +
+      'routes with identical structure but different path-parameter names are not supported',
+  );
+}
+
+/** @param entryName - the worker's entry in config.yaml, as it is spelt there */
+export function bindError(address: string, entryName: string, error: NodeJS.ErrnoException): TrineError {
+  if (error.code === 'EADDRINUSE') {
+    return new TrineError(
+      HttpCode.portTaken,
+      `address ${address} is already in use (worker ${entryName}); stop the other program or set another port in config.yaml`,
+      { cause: error },
+    );
+  }
+  const fix = error.code === 'EACCES' ? 'ports below 1024 need a privilege' : 'check host and port in config.yaml';
+  return new TrineError(
+    HttpCode.bindFailed,
+    `failed to bind to ${address} (worker ${entryName}): ${error.code ?? error.message}; ${fix}`,
+    { cause: error },
+  );
+}

@@ -1,0 +1,120 @@
+/**
+ * One address with fastify under it. fastify brings the server, its limits and its graceful close; what
+ * it thinks of paths, bodies and content types does not apply: every request is taken over before it
+ * looks at them.
+ *
+ * States: `listening` -> `closing` (no new connections, idle ones ended, open requests finish) -> `closed`.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import fastify, { type FastifyInstance } from 'fastify';
+
+/** A client has this long to send the head of a request, and this long to send all of it, in milliseconds. */
+const HEAD_TIMEOUT_MS = 15_000;
+const REQUEST_TIMEOUT_MS = 300_000;
+/** How often the server looks for clients over these, in milliseconds. */
+const TIMEOUT_CHECK_MS = 5_000;
+/** Idle connections are kept this long, in milliseconds: longer than the 60 s of common proxies. */
+const KEEP_ALIVE_MS = 72_000;
+/** Largest head of a request in bytes: long URLs and cookies pass. */
+const MAX_HEAD_BYTES = 64 * 1024;
+
+export interface ListenerLimits {
+  readonly headTimeoutMs?: number;
+  readonly timeoutCheckMs?: number;
+}
+
+export type Serve = (req: IncomingMessage, res: ServerResponse, target: string, closing: boolean) => void;
+
+export class Listener {
+  readonly host: string;
+  readonly #app: FastifyInstance;
+  readonly #sockets = new Set<Socket>();
+  #port = 0;
+  #closing: Promise<void> | undefined;
+
+  private constructor(host: string, app: FastifyInstance) {
+    this.host = host;
+    this.#app = app;
+  }
+
+  /** @throws the error of the system call, e.g. with `code: 'EADDRINUSE'` */
+  static async open(host: string, port: number, serve: Serve, limits: ListenerLimits = {}): Promise<Listener> {
+    const app = fastify({
+      logger: false,
+      // All paths are one route to fastify, so it decodes and refuses none; the original stays readable.
+      rewriteUrl: () => '/',
+      return503OnClosing: false,
+      forceCloseConnections: 'idle',
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      http: {
+        maxHeaderSize: MAX_HEAD_BYTES,
+        headersTimeout: limits.headTimeoutMs ?? HEAD_TIMEOUT_MS,
+        connectionsCheckingInterval: limits.timeoutCheckMs ?? TIMEOUT_CHECK_MS,
+      },
+      clientErrorHandler: refuseConnection,
+    });
+    const listener = new Listener(host, app);
+    app.addHook('onRequest', (request, reply) => {
+      reply.hijack();
+      serve(request.raw, reply.raw, request.originalUrl, listener.#closing !== undefined);
+    });
+    app.all('/', () => undefined);
+    app.server.on('connection', (socket) => {
+      listener.#sockets.add(socket);
+      socket.once('close', () => listener.#sockets.delete(socket));
+    });
+    try {
+      await app.listen({ host, port });
+    } catch (error) {
+      await app.close();
+      throw error;
+    }
+    listener.#port = (app.server.address() as AddressInfo).port;
+    return listener;
+  }
+
+  /** The real port, also when 0 was asked for. */
+  get port(): number {
+    return this.#port;
+  }
+
+  /** `127.0.0.1:3111`, `[::1]:3111`. */
+  get address(): string {
+    return formatAddress(this.host, this.#port);
+  }
+
+  /** Stops listening and ends idle connections; resolves when the last connection is closed. */
+  close(): Promise<void> {
+    return (this.#closing ??= this.#app.close());
+  }
+
+  /** Ends all connections, what is written going out first. */
+  endConnections(): void {
+    for (const socket of this.#sockets) socket.destroySoon();
+  }
+
+  /** Ends all connections now. */
+  destroyConnections(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+}
+
+export function formatAddress(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** Answers what is no request: the connection cannot be used any more. */
+function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code !== 'ECONNRESET' && socket.writable) {
+    const status =
+      error.code === 'HPE_HEADER_OVERFLOW'
+        ? '431 Request Header Fields Too Large'
+        : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+          ? '408 Request Timeout'
+          : '400 Bad Request';
+    socket.write(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+  }
+  socket.destroySoon();
+}

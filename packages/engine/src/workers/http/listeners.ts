@@ -1,0 +1,142 @@
+/** The addresses this worker listens on: one, or both loopback addresses under one port number. */
+import type { WorkerHost } from '../../core/worker-host.js';
+import type { HttpSettings } from './config.js';
+import { bindError } from './errors.js';
+import { formatAddress, Listener, type ListenerLimits, type Serve } from './listener.js';
+
+const LOOPBACK_V4 = '127.0.0.1';
+const LOOPBACK_V6 = '::1';
+/** Free ports tried until one is free on both loopback addresses. */
+const MAX_PORT_TRIES = 20;
+/** Time for open requests of a listener that was replaced, in milliseconds. */
+const REPLACED_GRACE_MS = 10_000;
+/** A machine without IPv6 answers one of these. */
+const NO_IPV6: ReadonlySet<string | undefined> = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EPROTONOSUPPORT']);
+
+type Address = Pick<HttpSettings, 'host' | 'port'>;
+
+export class Listeners {
+  readonly #host: WorkerHost;
+  readonly #serve: Serve;
+  readonly #limits: ListenerLimits;
+  #current: readonly Listener[] = [];
+  #asked: Address | undefined;
+  /** Replaced ones that still have connections. */
+  readonly #closing = new Set<Listener>();
+
+  constructor(host: WorkerHost, serve: Serve, limits: ListenerLimits = {}) {
+    this.#host = host;
+    this.#serve = serve;
+    this.#limits = limits;
+  }
+
+  get port(): number {
+    return this.#current[0]?.port ?? 0;
+  }
+
+  /**
+   * Listens on the address of the settings; where it listened before is closed afterwards. What both
+   * have in common stays open.
+   *
+   * @throws TrineError `port_taken`, `bind_failed`; the old addresses stay then
+   */
+  async open(address: Address): Promise<void> {
+    const asked = this.#asked;
+    if (asked !== undefined && asked.host === address.host && asked.port === address.port) return;
+    const before = this.#current;
+    this.#host.log.info(`Initializing API adapter on port ${address.port}`);
+    const after = isLoopbackPair(address.host)
+      ? await this.#openPair(address.port)
+      : [await this.#openOne(address.host as string, address.port)];
+    this.#asked = { host: address.host, port: address.port };
+    this.#current = after;
+    this.#host.reportPort('http', this.port);
+    for (const listener of after) {
+      if (!before.includes(listener)) this.#host.log.info(`API listening on address: ${listener.address}`);
+    }
+    for (const listener of before) if (!after.includes(listener)) this.#replace(listener);
+    const exposed = after.find(({ host }) => !isLoopback(host));
+    if (exposed !== undefined) {
+      this.#host.log.warn('the HTTP port can be reached from other machines and has no access rules: set host: 127.0.0.1 to keep it local', {
+        address: exposed.address,
+      });
+    }
+  }
+
+  /** Where it listens, for messages. */
+  get addresses(): string {
+    return this.#current.map(({ address }) => address).join(', ');
+  }
+
+  /** Stops accepting; idle connections end. */
+  close(): void {
+    for (const listener of this.#all()) void listener.close();
+  }
+
+  /**
+   * Ends everything.
+   *
+   * @param served - settles when no request is open
+   * @param graceMs - milliseconds that open requests get
+   */
+  async stop(served: Promise<void>, graceMs: number): Promise<void> {
+    const all = this.#all();
+    const closed = Promise.all(all.map((listener) => listener.close()));
+    void served.then(() => all.forEach((listener) => listener.endConnections()));
+    const timer = this.#host.clock.setTimer(() => all.forEach((listener) => listener.destroyConnections()), graceMs);
+    await closed;
+    timer.cancel();
+  }
+
+  #all(): readonly Listener[] {
+    return [...this.#current, ...this.#closing];
+  }
+
+  #replace(listener: Listener): void {
+    this.#closing.add(listener);
+    const timer = this.#host.clock.setTimer(() => listener.destroyConnections(), REPLACED_GRACE_MS);
+    void listener.close().then(() => {
+      timer.cancel();
+      this.#closing.delete(listener);
+    });
+  }
+
+  async #openPair(port: number): Promise<readonly Listener[]> {
+    for (let attempt = 1; ; attempt++) {
+      const v4 = await this.#openOne(LOOPBACK_V4, port);
+      try {
+        return [v4, await this.#openOrKeep(LOOPBACK_V6, v4.port)];
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (NO_IPV6.has(code)) return [v4];
+        if (!this.#current.includes(v4)) await v4.close();
+        if (port !== 0 || code !== 'EADDRINUSE' || attempt >= MAX_PORT_TRIES) throw this.#bindError(LOOPBACK_V6, v4.port, error);
+      }
+    }
+  }
+
+  async #openOne(host: string, port: number): Promise<Listener> {
+    try {
+      return await this.#openOrKeep(host, port);
+    } catch (error) {
+      throw this.#bindError(host, port, error);
+    }
+  }
+
+  #openOrKeep(host: string, port: number): Promise<Listener> {
+    const open = this.#current.find((listener) => listener.host === host && listener.port === port);
+    return open === undefined ? Listener.open(host, port, this.#serve, this.#limits) : Promise.resolve(open);
+  }
+
+  #bindError(host: string, port: number, error: unknown): Error {
+    return bindError(formatAddress(host, port), this.#host.entryName, error as NodeJS.ErrnoException);
+  }
+}
+
+function isLoopbackPair(host: string | undefined): boolean {
+  return host === undefined || host === 'localhost';
+}
+
+function isLoopback(host: string): boolean {
+  return host === LOOPBACK_V6 || host.startsWith('127.');
+}

@@ -1,0 +1,26 @@
+import { Cors } from './cors.js';
+import type { HttpSettings } from './config.js';
+
+/** Phase that middleware runs in; entries of other phases never do. */
+export const PRE_HANDLER = 'preHandler';
+
+/** What one request sees of the configuration, from its first step to its last. */
+export interface Snapshot {
+  readonly timeoutMs: number;
+  readonly maxBodyBytes: number;
+  readonly cors: Cors;
+  /** Global middleware in the order it runs. */
+  readonly middlewareIds: readonly string[];
+}
+
+export function snapshotOf(settings: HttpSettings): Snapshot {
+  return {
+    timeoutMs: settings.default_timeout,
+    maxBodyBytes: settings.body_limit,
+    cors: new Cors(settings.cors),
+    middlewareIds: settings.middleware
+      .filter(({ phase }) => phase === PRE_HANDLER)
+      .sort((a, b) => a.priority - b.priority)
+      .map(({ function_id }) => function_id),
+  };
+}
