@@ -6,6 +6,7 @@ import type { Catalog, CatalogEntry } from '../config/index.js';
 import type { LogOutput } from '../core/log-writer.js';
 import type { WorkerDefinition } from '../core/worker-host.js';
 import { workerManager, type WorkerManagerParts } from '../listener/index.js';
+import { httpWorker } from './http/index.js';
 import { observabilityWorker } from './observability/index.js';
 import { pubsubWorker } from './pubsub/index.js';
 import { stateWorker } from './state/index.js';
@@ -22,6 +23,7 @@ export function builtInWorkers(parts: CatalogParts): ReadonlyMap<string, WorkerD
     observabilityWorker(parts.log),
     stateWorker,
     pubsubWorker,
+    httpWorker,
     workerManager(parts.workerPort),
   ];
   return new Map(definitions.map((definition) => [definition.name, definition]));
