@@ -19,7 +19,7 @@ export function checkNativeModule(engineModuleUrl: string = import.meta.resolve(
     const [reason = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
     throw new CliError(
       [
-        `Error: the native part of ${NATIVE} is missing or does not fit this Node (${process.version}): ${reason.replace(/\.$/, '')}.`,
+        `Error: the native part of ${NATIVE} is missing or does not fit this Node (${process.version}): ${reason.replace(/(\.\s*Tried:|\.)$/, '')}.`,
         `Mend it with: ${mendCommand(locate(require))}`,
       ],
       { cause: error },

@@ -1,0 +1,45 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { tempFolder, type TempFolder } from '@trine/testing';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { readLocalProject } from './local-project.js';
+
+let folder: TempFolder;
+let config: string;
+beforeEach(async () => {
+  folder = await tempFolder();
+  config = join(folder.path, 'config.yaml');
+});
+afterEach(() => folder.remove());
+
+test('a folder without config.yaml has no entries and the usual port', async () => {
+  const project = await readLocalProject(config);
+  expect(project).toMatchObject({ hasConfig: false, entries: [], port: 49_134, configPath: config });
+});
+
+test('names and folders are read as they are written', async () => {
+  await writeFile(config, 'workers:\n  - name: "iii-queue" # durable\n  - name: link\n    worker_path: ./link\n  - broken\n');
+  const project = await readLocalProject(config);
+  expect(project.entries).toEqual([
+    { name: 'iii-queue', workerPath: undefined },
+    { name: 'link', workerPath: './link' },
+  ]);
+  expect(project.logFile('link', 'stderr')).toBe(join(folder.path, '.iii', 'logs', 'link', 'stderr.log'));
+});
+
+test.each([
+  ['5001', 5001],
+  ['0', 0],
+  ['"5001"', 5001],
+  ['${WORKER_PORT:5002}', 5002],
+  ['${SET_PORT}', 5003],
+  ['nonsense', 49_134],
+])('port %s is %i', async (text, expected) => {
+  await writeFile(config, `workers:\n  - name: iii-worker-manager\n    config:\n      port: ${text}\n`);
+  expect((await readLocalProject(config, { SET_PORT: '5003' })).port).toBe(expected);
+});
+
+test('broken YAML shows no entries, and is left to those who edit or run it', async () => {
+  await writeFile(config, 'workers: [\n');
+  expect((await readLocalProject(config)).hasConfig).toBe(true);
+});
