@@ -40,7 +40,7 @@ export class WorkerListener {
   readonly #log: Log;
   readonly #wss: WebSocketServer;
   readonly #heartbeat: Heartbeat;
-  readonly #sockets = new Set<{ readonly ws: WebSocket; readonly closed: Promise<void> }>();
+  readonly #sockets = new Set<{ readonly ws: WebSocket; readonly transport: WorkerSocket | undefined; readonly closed: Promise<void> }>();
   #servers: readonly Server[] = [];
   #port = 0;
   #stopped = false;
@@ -101,7 +101,8 @@ export class WorkerListener {
     await this.drain();
     this.#heartbeat.stop();
     const ending = [...this.#sockets];
-    for (const { ws } of ending) {
+    for (const { ws, transport } of ending) {
+      transport?.flush();
       ws.close(CLOSE_RESTART);
       // The frame leaves before the socket is destroyed.
       setImmediate(() => ws.terminate());
@@ -137,7 +138,7 @@ export class WorkerListener {
       if (isBinary && isTelemetry(data as Buffer)) this.#telemetry(data as Buffer, session.info.name);
       else session.receive((data as Buffer).toString());
     });
-    this.#track(ws, () => session.closed());
+    this.#track(ws, transport, () => session.closed());
     this.#heartbeat.watch(
       ws,
       socket,
@@ -153,7 +154,7 @@ export class WorkerListener {
     ws.on('message', (data: RawData, isBinary: boolean) => {
       if (isBinary) this.#telemetry(data as Buffer, undefined);
     });
-    this.#track(ws, () => Promise.resolve());
+    this.#track(ws, undefined, () => Promise.resolve());
     this.#heartbeat.watch(ws, socket, () => false, () => ws.terminate());
   }
 
@@ -161,7 +162,7 @@ export class WorkerListener {
     this.#options.telemetry.accept(decodeTelemetry(frame), workerName === undefined ? {} : { workerName });
   }
 
-  #track(ws: WebSocket, onClose: () => Promise<void>): void {
+  #track(ws: WebSocket, transport: WorkerSocket | undefined, onClose: () => Promise<void>): void {
     const closed = new Promise<void>((resolve) => {
       ws.once('close', () => {
         this.#sockets.delete(entry);
@@ -171,7 +172,7 @@ export class WorkerListener {
         });
       });
     });
-    const entry = { ws, closed };
+    const entry = { ws, transport, closed };
     this.#sockets.add(entry);
     ws.on('error', (error) => this.#log.debug('worker socket failed', { error: error.message }));
   }
