@@ -7,6 +7,8 @@ import type { LogOutput } from '../core/log-writer.js';
 import type { WorkerDefinition } from '../core/worker-host.js';
 import { workerManager, type WorkerManagerParts } from '../listener/index.js';
 import { httpWorker } from './http/index.js';
+import { databaseWorker } from './database/index.js';
+import { httpWorker } from './http/index.js';
 import { observabilityWorker } from './observability/index.js';
 import { pubsubWorker } from './pubsub/index.js';
 import { stateWorker } from './state/index.js';
