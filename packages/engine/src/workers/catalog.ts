@@ -8,7 +8,6 @@ import type { WorkerDefinition } from '../core/worker-host.js';
 import { workerManager, type WorkerManagerParts } from '../listener/index.js';
 import { httpWorker } from './http/index.js';
 import { databaseWorker } from './database/index.js';
-import { httpWorker } from './http/index.js';
 import { observabilityWorker } from './observability/index.js';
 import { pubsubWorker } from './pubsub/index.js';
 import { stateWorker } from './state/index.js';
