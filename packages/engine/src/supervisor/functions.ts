@@ -66,7 +66,7 @@ export function serveWorkerFunctions(served: ServedProject): void {
   serve({
     id: 'worker::start',
     description: 'Starts a worker that was stopped, failed or backs off',
-    request: z.object({ name, wait, port: z.number().nullish(), config: z.unknown() }),
+    request: z.object({ name, wait }),
     handler: async (input) => {
       const worker = requireWorker(served, input.name);
       if (worker === undefined) return { name: input.name, pid: process.pid, port: project.port() };
@@ -92,7 +92,7 @@ export function serveWorkerFunctions(served: ServedProject): void {
   serve({
     id: 'worker::restart',
     description: 'Stops a local worker and starts it again',
-    request: z.object({ name, wait, port: z.number().nullish(), config: z.unknown() }),
+    request: z.object({ name, wait }),
     handler: async (input) => {
       const worker = requireWorker(served, input.name);
       if (worker === undefined) throw builtInStaysUp(input.name);
