@@ -9,10 +9,13 @@ const TOKEN =
 /** The first word in upper case, after blanks, semicolons and comments; empty when there is none. */
 export function firstWord(sql: string): string {
   for (const [token] of sql.matchAll(TOKEN)) {
-    if (token.startsWith('--') || token.startsWith('/*')) continue;
-    return token.toUpperCase();
+    if (!isComment(token)) return token.toUpperCase();
   }
   return '';
+}
+
+function isComment(token: string): boolean {
+  return token.startsWith('--') || token.startsWith('/*');
 }
 
 const TRANSACTION_WORDS: ReadonlySet<string> = new Set(['BEGIN', 'COMMIT', 'END', 'ROLLBACK', 'SAVEPOINT', 'RELEASE']);
@@ -29,10 +32,11 @@ export function changesRows(sql: string): boolean {
   return CHANGE_WORDS.has(firstWord(sql));
 }
 
-/** The statement with a RETURNING clause, on a line of its own in case the text ends in a comment. */
+/** The statement with a RETURNING clause. */
 export function withReturning(sql: string, columns: readonly string[]): string {
   const list = columns.map((column) => (column === '*' ? '*' : `"${column.replaceAll('"', '""')}"`)).join(', ');
-  return `${sql.replace(/[\s;]+$/, '')}\nRETURNING ${list}`;
+  const bare = sql.replace(TOKEN, (token) => (isComment(token) ? ' ' : token));
+  return `${bare.replace(/[\s;]+$/, '')} RETURNING ${list}`;
 }
 
 /**
