@@ -111,27 +111,28 @@ export class BuiltInHost implements WorkerHost {
     return { remove: () => void this.#core.bindings.unregister(id, this.session) };
   }
 
-  invoke(request: InvokeRequest): Promise<Outcome> {
-    return new Promise((settle) => {
-      this.#core.router.call(
-        this.session,
-        {
-          functionId: request.functionId,
-          namespace: request.namespace ?? DEFAULT_NAMESPACE,
-          metadata: request.metadata,
-          traceparent: request.traceparent,
-          baggage: request.baggage,
-        },
-        request.payload,
-        {
-          callerInvocationId: undefined,
-          stampCaller: false,
-          settle,
-          timeoutMs: request.timeoutMs,
-          replicas: request.consumers === 'replicas',
-        },
-      );
-    });
+  invoke(request: InvokeRequest): Promise<Outcome>;
+  invoke(request: InvokeRequest, settled: (outcome: Outcome) => void): void;
+  invoke(request: InvokeRequest, settled?: (outcome: Outcome) => void): Promise<Outcome> | void {
+    if (settled === undefined) return new Promise((settle) => this.invoke(request, settle));
+    this.#core.router.call(
+      this.session,
+      {
+        functionId: request.functionId,
+        namespace: request.namespace ?? DEFAULT_NAMESPACE,
+        metadata: request.metadata,
+        traceparent: request.traceparent,
+        baggage: request.baggage,
+      },
+      request.payload,
+      {
+        callerInvocationId: undefined,
+        stampCaller: false,
+        settle: settled,
+        timeoutMs: request.timeoutMs,
+        replicas: request.consumers === 'replicas',
+      },
+    );
   }
 
   async condition(functionId: string, request: Omit<InvokeRequest, 'functionId' | 'metadata'>): ReturnType<WorkerHost['condition']> {

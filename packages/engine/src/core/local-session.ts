@@ -50,6 +50,7 @@ export class LocalSession extends Session {
     return { remove: () => this.#core.registry.remove(owner) };
   }
 
+  /** The router runs in-process functions itself, see `FunctionOwner.run`. */
   execute(call: PendingCall): void {
     call.owner.run?.(call);
   }

@@ -11,8 +11,8 @@ import type { Session } from './session.js';
 import type { Outcome } from './worker-host.js';
 
 export class PendingCall implements Waiter {
-  /** Engine-made, unique in this engine: what the executor sees as `invocation_id`. */
-  readonly id: string;
+  /** Engine-made, unique in this engine: what the executor sees as `invocation_id`. Empty until the call is filed as pending. */
+  id: string;
   readonly owner: FunctionOwner;
   readonly caller: Session;
   /** The id that the caller knows this call by; undefined when it waits for no answer. */

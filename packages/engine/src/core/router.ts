@@ -76,25 +76,34 @@ export class Router {
       this.#refuse(caller, request, options, { code: ErrorCode.tooManyCalls, message }, 'refused');
       return;
     }
+    // A built-in knows its caller from the context: its payload is left as it came.
+    const stamp = options.stampCaller && owner.session.kind !== 'engine';
     const call = new PendingCall(
-      this.#nextId(),
+      owner.run === undefined ? this.#nextId() : '',
       owner,
       caller,
       options.callerInvocationId,
       request,
-      options.stampCaller ? Payload.fromJson(withCaller(payload.json, caller.id)) : payload,
+      stamp ? Payload.fromJson(withCaller(payload.json, caller.id)) : payload,
       this.#clock.monotonic() + (options.timeoutMs ?? this.#limits.callCeilingMs),
       options.settle,
     );
-    this.#pending.set(call.id, call);
-    owner.session.executing.add(call);
-    caller.waiting.add(call);
-    if (options.timeoutMs !== undefined) {
-      call.timer = this.#clock.setTimer(() => this.#timeOut(call, options.timeoutMs as number), options.timeoutMs);
-    } else {
-      this.#armSweep();
+    if (owner.run !== undefined) {
+      // In this process an answer in the same turn is the rule: what needs no waiting is not filed.
+      owner.run(call);
+      if (call.done) return;
+      call.id = this.#nextId();
     }
-    owner.session.execute(call);
+    this.#file(call, options.timeoutMs);
+    if (owner.run === undefined) owner.session.execute(call);
+  }
+
+  #file(call: PendingCall, timeoutMs: number | undefined): void {
+    this.#pending.set(call.id, call);
+    call.owner.session.executing.add(call);
+    call.caller.waiting.add(call);
+    if (timeoutMs !== undefined) call.timer = this.#clock.setTimer(() => this.#timeOut(call, timeoutMs), timeoutMs);
+    else this.#armSweep();
   }
 
   /** A pending call by its engine-made id. */
@@ -106,10 +115,12 @@ export class Router {
   complete(call: PendingCall, outcome: Outcome): void {
     if (call.done) return;
     call.done = true;
-    call.timer?.cancel();
-    this.#pending.delete(call.id);
-    call.owner.session.executing.delete(call);
-    call.caller.waiting.delete(call);
+    if (call.id !== '') {
+      call.timer?.cancel();
+      this.#pending.delete(call.id);
+      call.owner.session.executing.delete(call);
+      call.caller.waiting.delete(call);
+    }
     call.caller.deliver(call, outcome);
   }
 

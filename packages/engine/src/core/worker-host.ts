@@ -151,6 +151,8 @@ export interface WorkerHost {
   registerTrigger(trigger: { readonly id?: string; readonly type: string; readonly functionId: string; readonly config?: JsonValue; readonly metadata?: JsonValue; readonly namespace?: string }): Promise<Registration>;
   /** Calls a function and waits for its outcome. Adds no `_caller_worker_id`. */
   invoke(request: InvokeRequest): Promise<Outcome>;
+  /** The same without a promise, for fan-outs: `settled` is called once with the outcome, possibly in this turn. */
+  invoke(request: InvokeRequest, settled: (outcome: Outcome) => void): void;
   /**
    * Asks a condition function (the same payload, no metadata). `run` unless it answered exactly
    * `false` (`skip`); a failing condition is `error`: the target must not run.

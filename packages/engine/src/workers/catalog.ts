@@ -23,6 +23,7 @@ export function builtInWorkers(parts: CatalogParts): ReadonlyMap<string, WorkerD
   const definitions = [
     observabilityWorker(parts.log),
     stateWorker,
+    databaseWorker,
     pubsubWorker,
     httpWorker,
     workerManager(parts.workerPort),
