@@ -22,7 +22,7 @@ describe('how a worker is installed and started', () => {
     ['javascript', 'npm', 'src/index.js', 'npm install', 'node --watch src/index.js'],
     ['bun', 'bun', 'src/index.ts', 'bun install', 'bun --watch run src/index.ts'],
   ])('%s with %s is inferred from the runtime', async (kind, manager, entry, install, start) => {
-    await files({ 'iii.worker.yaml': `name: a\nruntime: { kind: ${kind}, package_manager: ${manager}, entry: ${entry} }\n`, 'package.json': '{}' });
+    await files({ 'iii.worker.yaml': `name: a\nruntime: { kind: ${kind}, package_manager: ${manager}, entry: ${entry} }\n`, 'package.json': '{"devDependencies":{"tsx":"4"}}' });
     expect(await planRun(folder.path)).toMatchObject({ install, start, watchesItself: true, venv: undefined });
   });
 
@@ -57,7 +57,7 @@ describe('how a worker is installed and started', () => {
   });
 
   it('without a manifest the files decide', async () => {
-    await files({ 'package.json': '{"scripts":{"dev":"node a.js"}}', 'yarn.lock': '' });
+    await files({ 'package.json': '{"scripts":{"dev":"node a.js"},"dependencies":{"a":"1"}}', 'yarn.lock': '' });
     expect(await planRun(folder.path)).toMatchObject({ manifest: undefined, install: 'yarn install', start: 'yarn run dev', watchesItself: false });
   });
 
@@ -67,6 +67,11 @@ describe('how a worker is installed and started', () => {
     expect((await planRun(app)).install).toBe('pnpm install');
     await files({ 'apps/a/node_modules/dep/package.json': '{}' });
     expect((await planRun(app)).install).toBeUndefined();
+  });
+
+  it('installs nothing where no dependency is declared', async () => {
+    await files({ 'package.json': '{"scripts":{"start":"node a.js"}}' });
+    expect(await planRun(folder.path)).toMatchObject({ install: undefined, start: 'npm run start' });
   });
 
   it('says what to add when nothing tells how to start', async () => {

@@ -22,6 +22,8 @@ export interface RunPlan {
 interface PackageJson {
   readonly scripts?: Readonly<Record<string, unknown>>;
   readonly dependencies?: Readonly<Record<string, unknown>>;
+  readonly devDependencies?: Readonly<Record<string, unknown>>;
+  readonly optionalDependencies?: Readonly<Record<string, unknown>>;
 }
 
 const PYTHON_FILES = ['pyproject.toml', 'requirements.txt', 'setup.py'];
@@ -76,7 +78,7 @@ async function inferInstall(folder: string, kind: RuntimeKind | undefined, manag
     case 'typescript':
     case 'javascript':
     case 'bun':
-      if (pkg === undefined) return undefined;
+      if (pkg === undefined || !declaresDependencies(pkg)) return undefined;
       // The workspace's package manager has installed it with everything else; another one would undo that.
       if (await inPnpmWorkspace(folder)) return (await hasDependencies(folder, pkg)) ? undefined : 'pnpm install';
       return `${kind === 'bun' ? 'bun' : nodeManager(manager)} install`;
@@ -145,6 +147,10 @@ async function inPnpmWorkspace(folder: string): Promise<boolean> {
     if (await exists(join(at, 'pnpm-workspace.yaml'))) return true;
     if (dirname(at) === at) return false;
   }
+}
+
+function declaresDependencies(pkg: PackageJson): boolean {
+  return [pkg.dependencies, pkg.devDependencies, pkg.optionalDependencies].some((group) => Object.keys(group ?? {}).length > 0);
 }
 
 /** Are all direct dependencies there? */

@@ -188,8 +188,7 @@ describe('a local worker', () => {
   });
 
   it('is ready when a session tells a pid of its process group', async () => {
-    await bench.add('w', server('npm run --silent serve'));
-    await bench.files('w', { 'package.json': '{"scripts":{"serve":"node server.mjs"}}' });
+    await bench.add('w', { ...server('npm run --silent serve'), 'package.json': '{"scripts":{"serve":"node server.mjs"}}' });
     const status = await bench.until('w', 'starting');
     const pid = await pidOf('w');
     expect(pid).not.toBe(status['pid']);
@@ -302,13 +301,13 @@ describe('installing a local worker', () => {
   const INSTALLED = { 'iii.worker.yaml': 'name: w\nscripts: { install: "echo installing; touch installed", start: "node server.mjs" }\n', 'server.mjs': SERVER };
 
   it('happens once, and again when a dependency file changes', async () => {
-    await bench.add('w', { ...INSTALLED, 'requirements.txt': 'a==1\n' });
+    await bench.add('w', { ...INSTALLED, 'go.mod': 'module a\n' });
     await bench.line('w', 2);
     await bench.call('stop', { name: 'w' });
     await bench.call('start', { name: 'w', wait: false });
     await bench.line('w', 4);
     expect((await bench.lines('w')).filter((line) => line === 'installing')).toHaveLength(1);
-    await bench.files('w', { 'requirements.txt': 'a==2\n' });
+    await bench.files('w', { 'go.mod': 'module b\n' });
     await waitFor(async () => (await bench.lines('w')).filter((line) => line === 'installing').length === 2);
     await bench.line('w', 7);
     expect(bench.messages('restarting worker')).toMatchObject([{ reason: 'its manifest or dependency files changed' }]);
