@@ -67,12 +67,13 @@ export class Delivery {
 
   #call(subscription: Subscription, { data, traceparent, baggage }: Message): void {
     const { functionId, namespace, metadata } = subscription.binding;
-    void this.#host
-      .invoke({ functionId, namespace, payload: Payload.fromJson(data), metadata: metadata?.fork(), traceparent, baggage })
-      .then((outcome) => {
+    this.#host.invoke(
+      { functionId, namespace, payload: Payload.fromJson(data), metadata: metadata?.fork(), traceparent, baggage },
+      (outcome) => {
         if (!outcome.ok) this.#warn(subscription, 'subscriber failed', failure(outcome.error));
         this.#end(subscription, data.length);
-      });
+      },
+    );
   }
 
   async #ask(subscription: Subscription, condition: string, message: Message): Promise<void> {
