@@ -4,9 +4,14 @@ import type { Row } from './rows.js';
 /** One line per row, for the terminal while the run goes on. */
 export function line(row: Row, result: RowResult): string {
   const parts = [row.title.padEnd(50)];
-  for (const [name, side] of [['floor', result.floor], ['engine', result.engine]] as const) {
+  for (const [name, side] of [
+    ['floor', result.floor],
+    ['engine', result.engine],
+  ] as const) {
     if (side !== undefined) {
-      parts.push(`${name} ${thousands(side.rate)}/s (${side.cpuMicros.toFixed(1)} us CPU, ${mebibytes(side.rssAfterBytes)})`);
+      parts.push(
+        `${name} ${thousands(side.rate)}/s (${side.cpuMicros.toFixed(1)} us CPU, ${mebibytes(side.rssAfterBytes)})`,
+      );
     }
   }
   if (result.ratio !== undefined) parts.push(`ratio ${result.ratio.toFixed(2)}${verdict(result)}`);

@@ -115,7 +115,10 @@ export const ROWS: readonly Row[] = [
     target: 0.58,
     workers: [STATE_WORKER],
     load({ target, random }) {
-      return CallLoad.open(target.url, { functionId: 'state::set', data: stateData(randomPayload(random, PAYLOAD_BYTES)) });
+      return CallLoad.open(target.url, {
+        functionId: 'state::set',
+        data: stateData(randomPayload(random, PAYLOAD_BYTES)),
+      });
     },
   },
   {

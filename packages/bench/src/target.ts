@@ -39,7 +39,8 @@ export class Target {
   }
 
   static start(options: TargetOptions): Promise<Target> {
-    const profile = options.cpuProfileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${options.cpuProfileDir}`];
+    const profile =
+      options.cpuProfileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${options.cpuProfileDir}`];
     const entry = fileURLToPath(new URL(options.entry, import.meta.url));
     const child = spawn(process.execPath, [...profile, entry, ...options.args], {
       cwd: options.cwd,

@@ -17,24 +17,22 @@ export interface CallPlan {
 export class CallLoad implements Load {
   readonly faults = new Faults();
   finished = 0;
-  readonly #socket: CorkedSocket;
+  #socket: CorkedSocket | undefined;
   readonly #plan: CallPlan;
   readonly #closers: readonly CorkedSocket[];
   readonly #open = new Set<number>();
   #sequence = 0;
   #running = false;
 
-  private constructor(socket: CorkedSocket, plan: CallPlan, closers: readonly CorkedSocket[]) {
-    this.#socket = socket;
+  private constructor(plan: CallPlan, closers: readonly CorkedSocket[]) {
     this.#plan = plan;
     this.#closers = closers;
   }
 
   /** @param others - sockets that belong to this load and close with it */
   static async open(url: string, plan: CallPlan, others: readonly CorkedSocket[] = []): Promise<CallLoad> {
-    let load: CallLoad | undefined;
-    const socket = await connect(url, (frame) => load?.onFrame(frame));
-    load = new CallLoad(socket, plan, others);
+    const load = new CallLoad(plan, others);
+    load.#socket = await connect(url, (frame) => load.#onFrame(frame));
     return load;
   }
 
@@ -49,7 +47,7 @@ export class CallLoad implements Load {
   }
 
   async close(): Promise<void> {
-    await this.#socket.close();
+    await this.#socket?.close();
     for (const socket of this.#closers) await socket.close();
   }
 
@@ -63,10 +61,10 @@ export class CallLoad implements Load {
     const sequence = this.#sequence++;
     this.#open.add(sequence);
     const { functionId, data, action } = this.#plan;
-    this.#socket.send(callFrame(invocationId(sequence), functionId, data(sequence), action));
+    this.#socket?.send(callFrame(invocationId(sequence), functionId, data(sequence), action));
   }
 
-  private onFrame(frame: string): void {
+  #onFrame(frame: string): void {
     if (kindOf(frame) !== 'invocationresult') return;
     if (!this.#open.delete(sequenceOf(readInvocationId(frame) ?? ''))) this.faults.add(`unexpected answer: ${frame}`);
     if (frame.includes('"error":{')) this.faults.add(frame);

@@ -1,7 +1,6 @@
 import { connect, type CorkedSocket } from '../corked-socket.js';
 import { kindOf, readFunctionId, readInvocationId, registerFunctionFrame, resultFrame } from '../wire.js';
 
-
 /**
  * A worker that answers each call with a constant.
  *

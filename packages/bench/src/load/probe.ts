@@ -9,16 +9,16 @@ const PROBE_PAUSE_MS = 20;
  * how a load knows that the worker before it is in place.
  */
 export async function untilCallable(url: string, functionId: string, data: string): Promise<void> {
-  let answer: string | undefined;
+  const answers: string[] = [];
   const socket = await connect(url, (frame) => {
-    if (kindOf(frame) === 'invocationresult') answer = frame;
+    if (kindOf(frame) === 'invocationresult') answers.push(frame);
   });
   const deadline = performance.now() + PROBE_DEADLINE_MS;
   try {
     for (let sequence = 0; ; sequence++) {
-      answer = undefined;
       socket.send(callFrame(invocationId(sequence), functionId, data));
-      while (answer === undefined && performance.now() < deadline) await pause();
+      while (answers.length <= sequence && performance.now() < deadline) await pause();
+      const answer = answers[sequence];
       if (answer !== undefined && !answer.includes('"error":{')) return;
       if (performance.now() > deadline) throw new Error(`${functionId} does not answer: ${answer ?? 'silence'}`);
       await pause();

@@ -84,11 +84,12 @@ export class PublishLoad implements Load {
       const at = performance.now() + PROBE_PAUSE_MS;
       while (this.finished < SUBSCRIBERS && performance.now() < at) await new Promise((r) => setTimeout(r, 1));
       if (this.finished >= SUBSCRIBERS) break;
-      if (performance.now() > deadline) throw new Error(`only ${this.finished} of ${SUBSCRIBERS} subscribers get messages`);
+      if (performance.now() > deadline)
+        throw new Error(`only ${this.finished} of ${SUBSCRIBERS} subscribers get messages`);
     }
     await settle('probes', () => this.#answered >= this.#sequence);
     // Probes that were published before all ten had bound may still be on their way (durable topics).
-    for (let seen = -1; seen !== this.finished; ) {
+    for (let seen = -1; seen !== this.finished;) {
       seen = this.finished;
       await new Promise((r) => setTimeout(r, QUIET_MS));
     }

@@ -41,9 +41,7 @@ export class RedirectLoad implements Load {
       if (id !== undefined) from.send(resultFrame(id, readFunctionId(frame) ?? '', ANSWER));
     });
     worker.send(registerFunctionFrame(FUNCTION_ID));
-    worker.send(
-      registerTriggerFrame('bench-route', 'http', FUNCTION_ID, { api_path: '/s/:code', http_method: 'GET' }),
-    );
+    worker.send(registerTriggerFrame('bench-route', 'http', FUNCTION_ID, { api_path: '/s/:code', http_method: 'GET' }));
     const load = new RedirectLoad(`${httpUrl}/s/abc123`, worker);
     await load.#untilRouted();
     return load;

@@ -1,0 +1,40 @@
+/** `pnpm pack:all`: builds, and packs every public package into dist/packages/*.tgz. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { build, ROOT } from './build.js';
+
+const TARGET = join(ROOT, 'dist/packages');
+
+build();
+rmSync(TARGET, { recursive: true, force: true });
+mkdirSync(TARGET, { recursive: true });
+
+for (const name of readdirSync(join(ROOT, 'packages')).sort()) {
+  const folder = join(ROOT, 'packages', name);
+  if (!existsSync(join(folder, 'package.json'))) continue;
+  /** @type {{ name: string, private?: boolean }} */
+  const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  if (manifest.private === true) continue;
+  const { status } = pnpm(['pack', '--pack-destination', TARGET], folder);
+  if (status !== 0) {
+    console.error(`packing ${manifest.name} failed: run "pnpm pack" in ${folder} to see why`);
+    process.exit(1);
+  }
+}
+
+for (const file of readdirSync(TARGET)) console.log(join('dist/packages', file));
+
+/**
+ * The pnpm that runs this script. It names itself in the environment: a program, or a script for Node.
+ *
+ * @param {string[]} args
+ * @param {string} cwd
+ */
+function pnpm(args, cwd) {
+  const self = process.env['npm_execpath'] ?? '';
+  /** @type {import('node:child_process').SpawnSyncOptions} */
+  const options = { cwd, stdio: ['ignore', 'ignore', 'inherit'] };
+  if (/[.][cm]?js$/.test(self)) return spawnSync(process.execPath, [self, ...args], options);
+  return spawnSync(self === '' ? 'pnpm' : self, args, options);
+}
