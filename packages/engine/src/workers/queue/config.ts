@@ -1,0 +1,102 @@
+import { statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { z } from 'zod';
+import { DEFAULT_MAX_BACKOFF_MS } from './job.js';
+
+/** A job that gives no answer for this long has failed, in milliseconds. */
+export const DEFAULT_TIMEOUT_MS = 30 * 60_000;
+export const DEFAULT_CONCURRENCY = 10;
+export const DEFAULT_BACKOFF_MS = 1_000;
+export const DEFAULT_MAX_RETRIES = 3;
+/** The queue that is always there. */
+export const DEFAULT_QUEUE = 'default';
+/** Longest time that can be configured, in milliseconds: what the platform's timers keep. */
+const MAX_MS = 2 ** 31 - 1;
+
+const milliseconds = z.number().int().min(0).max(MAX_MS);
+
+const namedQueue = z.strictObject({
+  type: z.string().default('standard').describe('`standard`: concurrent. `fifo`: in order per value of `message_group_field`. Live.'),
+  max_retries: z.number().int().min(0).default(DEFAULT_MAX_RETRIES).describe('Deliveries in all before a job is dead-lettered, at least 1. Stamped at enqueue.'),
+  concurrency: z.number().int().min(0).default(DEFAULT_CONCURRENCY).describe('Jobs that run at once; in a fifo queue, groups. At least 1. Live.'),
+  message_group_field: z.string().nullish().describe('Top-level field of the payload whose value is the group. Required for fifo.'),
+  backoff_ms: milliseconds.default(DEFAULT_BACKOFF_MS).describe('Wait after the first failure, doubled after each further one. Stamped at enqueue.'),
+  max_backoff_ms: milliseconds.default(DEFAULT_MAX_BACKOFF_MS).describe('Longest wait between deliveries. Live.'),
+  jitter: z.number().min(0).max(1).default(0).describe('Share of a wait that is left to chance: 0.5 makes 10 s something from 5 to 10 s. Live.'),
+  timeout_ms: milliseconds.min(1).default(DEFAULT_TIMEOUT_MS).describe('A delivery without an answer after this long has failed. Live.'),
+  poll_interval_ms: z.number().int().min(0).nullish().describe('Accepted and ignored: nothing is polled.'),
+  max_priority: z.number().int().min(0).max(255).nullish().describe('Of the rabbitmq adapter; accepted and ignored by `builtin`.'),
+  priority_field: z.string().nullish().describe('Of the rabbitmq adapter; accepted and ignored by `builtin`.'),
+});
+
+const builtinConfig = z.strictObject({
+  store_method: z
+    .enum(['in_memory', 'file_based'])
+    .nullish()
+    .describe('`file_based` (default): on disk before a reply. `in_memory`: gone when the engine stops.'),
+  file_path: z.string().min(1).nullish().describe("The SQLite file, relative to the project folder. Default: the engine's own file in the data folder."),
+  save_interval_ms: z.number().int().nullish().describe('Accepted and ignored: nothing is written later than its reply.'),
+});
+
+const elsewhere = z.looseObject({}).nullish();
+
+export const queueConfig = z
+  .strictObject({
+    adapter: z
+      .discriminatedUnion('name', [
+        z.strictObject({ name: z.literal('builtin'), config: builtinConfig.nullish() }),
+        z.strictObject({ name: z.literal('redis'), config: elsewhere }),
+        z.strictObject({ name: z.literal('rabbitmq'), config: elsewhere }),
+        z.strictObject({ name: z.literal('bridge'), config: elsewhere }),
+        z.strictObject({ name: z.literal('postgres'), config: elsewhere }),
+      ])
+      .nullish()
+      .describe('What keeps the jobs. Default `builtin`.'),
+    queue_configs: z.record(z.string(), namedQueue).nullish().describe('Named queues. `default` exists without being listed. Live.'),
+  })
+  .nullish();
+
+export type QueueWorkerConfig = z.infer<typeof queueConfig>;
+export type NamedQueueConfig = z.infer<typeof namedQueue>;
+
+/** What `iii worker add queue` writes. */
+export const defaultBlock = { adapter: { name: 'builtin' } } as const;
+
+/** @throws Error naming the queue and what is wrong, in the words of the reference */
+export function validateQueueConfig(config: QueueWorkerConfig): void {
+  const adapter = config?.adapter?.name ?? 'builtin';
+  if (adapter !== 'builtin') throw new Error(`adapter.name: the ${adapter} adapter of queue is not in this version: use builtin`);
+  for (const [name, queue] of Object.entries(config?.queue_configs ?? {})) {
+    if (queue.type !== 'standard' && queue.type !== 'fifo') {
+      throw new Error(`Queue '${name}' has invalid type '${queue.type}'. Must be 'standard' or 'fifo'`);
+    }
+    if (queue.type === 'fifo' && !queue.message_group_field) {
+      throw new Error(`Queue '${name}' is of type 'fifo' but 'message_group_field' is not set`);
+    }
+    if (queue.concurrency < 1) throw new Error(`Queue '${name}' has 'concurrency' 0; it must be at least 1`);
+    if (queue.max_priority === 0) throw new Error(`Queue '${name}' has 'max_priority' 0; it must be between 1 and 255`);
+  }
+}
+
+/** Every queue by name, `default` included. */
+export function namedQueues(config: QueueWorkerConfig): Map<string, NamedQueueConfig> {
+  const queues = new Map(Object.entries(config?.queue_configs ?? {}));
+  if (!queues.has(DEFAULT_QUEUE)) queues.set(DEFAULT_QUEUE, namedQueue.parse({}));
+  return queues;
+}
+
+/**
+ * The file that a configuration names; undefined = the engine's own.
+ *
+ * @throws Error when a folder stands there: the reference keeps its data in one
+ */
+export function queueFile(config: QueueWorkerConfig, projectDir: string): string | undefined {
+  const builtin = config?.adapter?.name === 'builtin' ? config.adapter.config : undefined;
+  if (builtin?.store_method === 'in_memory') return ':memory:';
+  if (typeof builtin?.file_path !== 'string') return undefined;
+  const path = resolve(projectDir, builtin.file_path);
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
+    throw new Error(`adapter.config.file_path: ${path} is a folder that holds data of the reference engine: name an SQLite file, e.g. ${builtin.file_path}.db`);
+  }
+  return path;
+}

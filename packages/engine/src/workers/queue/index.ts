@@ -1,0 +1,79 @@
+import { defineWorker } from '../../core/worker-host.js';
+import { openBuiltin, type Broker, type Line } from './adapters/index.js';
+import { defaultBlock, namedQueues, queueConfig, queueFile, validateQueueConfig, type QueueWorkerConfig } from './config.js';
+import { DeadLetters } from './dead-letters.js';
+import { queueFunctions } from './functions.js';
+import { LineRunner } from './line-runner.js';
+import { Queues } from './queues.js';
+import { Topics } from './topics.js';
+import { durableSubscriber } from './triggers.js';
+
+/** Named queues and durable topics: at least once, on disk before the reply. */
+export const queueWorker = defineWorker<QueueWorkerConfig>({
+  name: 'queue',
+  aliases: ['iii-queue'],
+  description: 'Named queues with retries and dead letters, and durable topics',
+  config: queueConfig,
+  defaultBlock,
+  validate: validateQueueConfig,
+
+  async start(host, config) {
+    const file = queueFile(config, host.projectDir);
+    if (file === ':memory:') {
+      host.log.warn('jobs and messages are kept in memory only: they are gone when the engine stops', { store_method: 'in_memory' });
+    }
+    const runners = new Map<Line, LineRunner>();
+    const broker: Broker = await openBuiltin(host, file, {
+      ready: (line) => runners.get(line)?.pump(),
+      missing(line, functionId, namespace) {
+        if (!host.registry.hasFunction(functionId, namespace)) return { functionId, namespace };
+        const condition = runners.get(line)?.policy?.conditionFunctionId;
+        if (condition === undefined || host.registry.hasFunction(condition, namespace)) return undefined;
+        return { functionId: condition, namespace };
+      },
+    });
+    const runnerOf = (line: Line): LineRunner => {
+      let runner = runners.get(line);
+      if (runner === undefined) runners.set(line, (runner = new LineRunner(host, broker, line)));
+      return runner;
+    };
+    const queues = new Queues(host, broker, runnerOf);
+    const topics = new Topics(host, broker, runnerOf);
+    const listening = host.registry.onFunction(({ available, functionId, namespace }) => {
+      if (available) broker.functionAppeared(functionId, namespace);
+    });
+    const drain = (): void => {
+      for (const runner of runners.values()) runner.drain();
+      broker.drain();
+    };
+    const stop = async (): Promise<void> => {
+      drain();
+      listening.remove();
+      topics.stop();
+      await broker.stop();
+    };
+    try {
+      await topics.start();
+      await queues.configure(namedQueues(config));
+    } catch (error) {
+      await stop();
+      throw error;
+    }
+    for (const definition of queueFunctions({ host, queues, topics, deadLetters: new DeadLetters(broker, queues, topics) })) {
+      host.registerFunction(definition);
+    }
+    host.registerTriggerType(durableSubscriber(topics));
+
+    return {
+      async reconfigure(changed) {
+        const next = changed as QueueWorkerConfig;
+        if (queueFile(next, host.projectDir) !== file) {
+          throw new Error('adapter.config: where jobs are stored changes only with a restart of the engine; the previous setting stays');
+        }
+        await queues.configure(namedQueues(next));
+      },
+      drain,
+      stop,
+    };
+  },
+});

@@ -1,0 +1,148 @@
+/**
+ * A job and its life.
+ *
+ *   (accept) -> ready
+ *   ready    -> leased      a slot is free, its function is there, and the accepting commit was answered
+ *   leased   -> done        the handler answered
+ *   leased   -> delayed     the handler failed or timed out, attempts are left: an attempt is spent
+ *   leased   -> delayed     its worker was lost: no attempt is spent, `lost` counts
+ *   leased   -> dead        no attempts left | lost `MAX_LOST_IN_A_ROW` times more than allowed | cannot be delivered at all
+ *   leased   -> ready       it did not run (function gone, worker busy, engine draining): nothing is spent
+ *   delayed  -> ready       when due
+ *   ready    -> expired     the subscription's backlog is full and this is its oldest
+ *   dead     -> ready       redrive: attempts 0, redrives + 1
+ *   dead     -> discarded
+ *
+ * done, expired and discarded are final. `decide` is the one place that says what the end of a
+ * delivery means; the broker carries it out. Leases are in memory only: after a crash whatever is
+ * stored is ready or delayed again.
+ */
+import { ErrorCode, type ErrorBody } from '@trine/protocol';
+import type { Outcome } from '../../core/worker-host.js';
+
+/** The `lost`-th loss in a row that dead-letters is the one after this many. */
+export const MAX_LOST_IN_A_ROW = 10;
+/** Longest wait after a lost worker, in milliseconds. */
+export const MAX_LOST_DELAY_MS = 30_000;
+/** Wait before a delivery that the engine could not make is tried again, in milliseconds. */
+export const UNDELIVERED_DELAY_MS = 1_000;
+/** Failures that are kept with a job; older ones are dropped. */
+export const MAX_KEPT_FAILURES = 50;
+/** Length of a kept error text, in UTF-16 units. */
+export const MAX_ERROR_LENGTH = 4_096;
+/** Backoff never grows beyond this, in milliseconds, unless configured. */
+export const DEFAULT_MAX_BACKOFF_MS = 3_600_000;
+
+export interface Job {
+  /** Place in the order of acceptance; unique in the store. */
+  readonly seq: number;
+  readonly receipt: string;
+  /** Set when the job was dead-lettered before: it keeps its id. */
+  readonly jobId: string | undefined;
+  readonly functionId: string;
+  readonly namespace: string;
+  readonly group: string | undefined;
+  /** Raw JSON text, delivered as it is. */
+  readonly data: string;
+  /** Raw JSON text of the caller's metadata. */
+  readonly metadata: string | undefined;
+  readonly traceparent: string | undefined;
+  readonly baggage: string | undefined;
+  /** Wall clock, milliseconds. */
+  readonly createdAt: number;
+  readonly maxAttempts: number;
+  readonly backoffMs: number;
+  /** Failed deliveries so far. */
+  attempts: number;
+  /** Deliveries in a row that ended because the worker was lost. */
+  lost: number;
+  /** It may have been delivered before. */
+  redelivered: boolean;
+  failures: readonly Failure[];
+}
+
+/** One failed delivery, as the dead-letter queue shows it. `at` in milliseconds since the epoch. */
+export interface Failure {
+  readonly at: number;
+  readonly error: string;
+}
+
+/** What happens to a job whose delivery ended. */
+export type Decision =
+  | { readonly kind: 'done' }
+  /** Not stored: nothing about the job changed. */
+  | { readonly kind: 'release'; readonly delayMs: number }
+  | { readonly kind: 'postpone'; readonly delayMs: number; readonly attempts: number; readonly lost: number; readonly failures: readonly Failure[] }
+  | {
+      readonly kind: 'dead';
+      readonly error: string;
+      readonly code: string;
+      readonly attempts: number;
+      readonly lost: number;
+      readonly failures: readonly Failure[];
+    };
+
+export interface RetryRules {
+  readonly maxBackoffMs: number;
+  /** Share of the backoff that is left to chance, 0 to 1. */
+  readonly jitter: number;
+}
+
+/**
+ * @param now - wall clock, milliseconds
+ * @param chance - a number in [0, 1), for the jitter
+ * @param lostBy - the worker that served, as far as known, for the error text
+ */
+export function decide(job: Job, outcome: Outcome, rules: RetryRules, now: number, chance: number, lostBy?: string): Decision {
+  if (outcome.ok) return { kind: 'done' };
+  const { error, cause } = outcome;
+  switch (cause) {
+    case 'handler':
+    case 'timeout':
+      return failed(job, error, rules, now, chance);
+    case 'lost':
+      return lost(job, now, lostBy);
+    case 'not_found':
+      return { kind: 'release', delayMs: 0 };
+    case 'refused':
+      if (error.code !== ErrorCode.payloadTooLarge) return { kind: 'release', delayMs: UNDELIVERED_DELAY_MS };
+      return { kind: 'dead', ...textOf(error), attempts: job.attempts, lost: job.lost, failures: withFailure(job, now, error.message) };
+  }
+}
+
+/** A failed delivery, also that of a condition function. */
+function failed(job: Job, error: ErrorBody, rules: RetryRules, now: number, chance: number): Decision {
+  const attempts = job.attempts + 1;
+  const failures = withFailure(job, now, error.message);
+  if (attempts >= job.maxAttempts) return { kind: 'dead', ...textOf(error), attempts, lost: 0, failures };
+  return { kind: 'postpone', delayMs: backoff(job.backoffMs, attempts, rules, chance), attempts, lost: 0, failures };
+}
+
+function lost(job: Job, now: number, lostBy: string | undefined): Decision {
+  const times = job.lost + 1;
+  if (times <= MAX_LOST_IN_A_ROW) {
+    return { kind: 'postpone', delayMs: lostDelay(times), attempts: job.attempts, lost: times, failures: job.failures };
+  }
+  const worker = lostBy === undefined ? 'the worker' : `worker '${lostBy}'`;
+  const error = `${worker} was lost ${times} times in a row while it ran ${job.functionId}`;
+  return { kind: 'dead', error, code: 'worker_lost', attempts: job.attempts, lost: times, failures: withFailure(job, now, error) };
+}
+
+/** `backoff * 2^(k-1)` after the k-th failure, capped; jitter takes off up to its share. In whole milliseconds. */
+export function backoff(backoffMs: number, failures: number, rules: RetryRules, chance: number): number {
+  const full = Math.min(backoffMs * 2 ** (failures - 1), rules.maxBackoffMs);
+  return Math.round(full * (1 - rules.jitter * chance));
+}
+
+/** 0, 1, 2, 4 ... 30 s after the 1st, 2nd, 3rd ... loss in a row. */
+export function lostDelay(times: number): number {
+  return times <= 1 ? 0 : Math.min(1_000 * 2 ** (times - 2), MAX_LOST_DELAY_MS);
+}
+
+function withFailure(job: Job, at: number, error: string): readonly Failure[] {
+  return [...job.failures.slice(1 - MAX_KEPT_FAILURES), { at, error: error.slice(0, MAX_ERROR_LENGTH) }];
+}
+
+function textOf(error: ErrorBody): { readonly error: string; readonly code: string } {
+  return { error: error.message.slice(0, MAX_ERROR_LENGTH), code: error.code };
+}
