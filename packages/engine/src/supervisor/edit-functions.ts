@@ -15,7 +15,9 @@ const APPLY_TIMEOUT_MS = 20_000;
 
 const addRequest = z.object({
   source: z.discriminatedUnion('kind', [
-    z.object({ kind: z.literal('registry'), name: z.string(), version: z.string().nullish() }).describe('A worker that is built into the engine'),
+    z
+      .object({ kind: z.literal('registry'), name: z.string(), version: z.string().nullish() })
+      .describe('A worker that is built into the engine'),
     z.object({ kind: z.literal('local'), path: z.string() }).describe('A folder; relative paths start at the project'),
     z.object({ kind: z.literal('oci'), reference: z.string() }).describe('Not in this version'),
   ]),
@@ -48,7 +50,10 @@ export function serveEditFunctions(served: ServedProject): void {
         case 'local':
           return addLocal(served, input.source.path, input);
         case 'oci':
-          throw new WorkerOpsError('W101', `Container images are not in this version (${input.source.reference}); add a built-in or a folder`);
+          throw new WorkerOpsError(
+            'W101',
+            `Container images are not in this version (${input.source.reference}); add a built-in or a folder`,
+          );
       }
     },
   });
@@ -61,7 +66,8 @@ export function serveEditFunctions(served: ServedProject): void {
       const entries = project.entries();
       const local = entries.filter((entry) => entry.workerPath !== undefined).map((entry) => entry.name);
       const names = [...new Set(input.all === true ? local : (input.names ?? []))];
-      if (names.length === 0 && input.all !== true) throw new WorkerOpsError('W103', 'name at least one worker, or pass all: true');
+      if (names.length === 0 && input.all !== true)
+        throw new WorkerOpsError('W103', 'name at least one worker, or pass all: true');
       for (const name of names) if (!entries.some((entry) => entry.name === name)) throw notInProject(name, entries);
       if (input.yes !== true) throw new WorkerOpsError('W104', 'remove is destructive; pass yes: true', { names });
       if (names.length === 0) return { removed: [] };
@@ -80,13 +86,19 @@ async function addBuiltIn(served: ServedProject, name: string, input: AddRequest
   const notBuilt = project.catalog.notBuilt(name);
   if (notBuilt !== undefined) throw new WorkerOpsError('W110', notBuilt, { name });
   const known = project.catalog.find(name);
-  if (known === undefined) throw new WorkerOpsError('W110', `Worker '${name}' not found${meant(name, project.catalog.names())}`, { name });
+  if (known === undefined)
+    throw new WorkerOpsError('W110', `Worker '${name}' not found${meant(name, project.catalog.names())}`, { name });
   const existing = project.entries().find((entry) => entry.name === name || entry.canonical === known.name);
   if (existing !== undefined && existing.name !== name) {
-    throw new WorkerOpsError('W111', `'${name}' and '${existing.name}' are the same worker, and '${existing.name}' is in config.yaml`, { name });
+    throw new WorkerOpsError(
+      'W111',
+      `'${name}' and '${existing.name}' are the same worker, and '${existing.name}' is in config.yaml`,
+      { name },
+    );
   }
   if (existing !== undefined && input.force !== true) return added(served, name, 'already_current', input.wait);
-  const kept = existing === undefined || input.reset_config === true ? undefined : (existing.rawConfig as JsonValue | undefined);
+  const kept =
+    existing === undefined || input.reset_config === true ? undefined : (existing.rawConfig as JsonValue | undefined);
   const config = kept ?? known.defaultBlock;
   await editAndApply(
     served,
@@ -106,7 +118,8 @@ async function addLocal(served: ServedProject, path: string, input: AddRequest):
     (found) => found.isDirectory(),
     () => undefined,
   );
-  if (isFolder === undefined) throw new WorkerOpsError('W110', `Cannot resolve path '${path}': there is no ${folder}`, { path: folder });
+  if (isFolder === undefined)
+    throw new WorkerOpsError('W110', `Cannot resolve path '${path}': there is no ${folder}`, { path: folder });
   if (!isFolder) throw new WorkerOpsError('W101', `'${folder}' is not a folder`, { path: folder });
   const name = await manifestName(folder);
   if (!isWorkerName(name)) throw new WorkerOpsError('W100', nameRule(name));
@@ -156,7 +169,11 @@ interface ApplyOptions {
   readonly waits?: boolean;
 }
 
-async function editAndApply({ host, project }: ServedProject, change: (editor: SupervisedEditor) => void, options: ApplyOptions): Promise<void> {
+async function editAndApply(
+  { host, project }: ServedProject,
+  change: (editor: SupervisedEditor) => void,
+  options: ApplyOptions,
+): Promise<void> {
   let settle: (refusal: string | undefined) => void = () => undefined;
   const applied = new Promise<string | undefined>((resolvePromise) => {
     settle = resolvePromise;
@@ -165,7 +182,10 @@ async function editAndApply({ host, project }: ServedProject, change: (editor: S
     if (event.kind === 'refused') settle(event.message);
     else if (options.isDone()) settle(undefined);
   });
-  const timer = host.clock.setTimer(() => settle(`the engine did not take the edit within ${APPLY_TIMEOUT_MS / 1000} s; its log may say why`), APPLY_TIMEOUT_MS);
+  const timer = host.clock.setTimer(
+    () => settle(`the engine did not take the edit within ${APPLY_TIMEOUT_MS / 1000} s; its log may say why`),
+    APPLY_TIMEOUT_MS,
+  );
   try {
     try {
       await project.edit(change);
@@ -174,7 +194,8 @@ async function editAndApply({ host, project }: ServedProject, change: (editor: S
     }
     if (options.waits === false || options.isDone()) return;
     const refusal = await applied;
-    if (refusal !== undefined) throw new WorkerOpsError('W131', `config.yaml was written, but the engine refused it: ${refusal}`);
+    if (refusal !== undefined)
+      throw new WorkerOpsError('W131', `config.yaml was written, but the engine refused it: ${refusal}`);
   } finally {
     registration.remove();
     timer.cancel();

@@ -16,7 +16,8 @@ import { TrineError } from '@trine/protocol';
  * - `W161` the worker was not ready in time
  * - `W180` the manifest is not valid
  */
-export type WorkerOpsCode = 'W100' | 'W101' | 'W103' | 'W104' | 'W105' | 'W110' | 'W111' | 'W130' | 'W131' | 'W160' | 'W161' | 'W180';
+export type WorkerOpsCode =
+  'W100' | 'W101' | 'W103' | 'W104' | 'W105' | 'W110' | 'W111' | 'W130' | 'W131' | 'W160' | 'W161' | 'W180';
 
 /**
  * A failed `worker::*` call. On the wire `message` is JSON text

@@ -29,7 +29,10 @@ export function serveWorkerFunctions(served: ServedProject): void {
     request: orEmpty(z.object({ running_only: z.boolean().default(false) })),
     handler: ({ running_only: runningOnly }) => {
       const workers = project.entries().map((entry) => listed(entry, supervisor.worker(entry.name)));
-      return { workers: runningOnly ? workers.filter((worker) => worker.running) : workers, config_path: project.configPath ?? null };
+      return {
+        workers: runningOnly ? workers.filter((worker) => worker.running) : workers,
+        config_path: project.configPath ?? null,
+      };
     },
   });
 
@@ -42,7 +45,10 @@ export function serveWorkerFunctions(served: ServedProject): void {
       const worker = supervisor.worker(input.name);
       if (entry === undefined) {
         const known = project.entries().map((candidate) => candidate.name);
-        return { ...unknownStatus(input.name), hint: `not in config.yaml${meant(input.name, known)}; add it with: iii worker add` };
+        return {
+          ...unknownStatus(input.name),
+          hint: `not in config.yaml${meant(input.name, known)}; add it with: iii worker add`,
+        };
       }
       const { running, pid, status } = listed(entry, worker);
       return {
@@ -55,8 +61,14 @@ export function serveWorkerFunctions(served: ServedProject): void {
         version: null,
         worker_path: entry.workerPath ?? null,
         logs_dir: worker === undefined ? null : supervisor.files.logsFolder(entry.name),
-        stderr_tail: worker === undefined ? [] : await tailLines(supervisor.files.logFile(entry.name, 'stderr'), STATUS_TAIL_LINES),
-        stdout_tail: worker === undefined ? [] : await tailLines(supervisor.files.logFile(entry.name, 'stdout'), STATUS_TAIL_LINES),
+        stderr_tail:
+          worker === undefined
+            ? []
+            : await tailLines(supervisor.files.logFile(entry.name, 'stderr'), STATUS_TAIL_LINES),
+        stdout_tail:
+          worker === undefined
+            ? []
+            : await tailLines(supervisor.files.logFile(entry.name, 'stdout'), STATUS_TAIL_LINES),
         exits_in_row: worker?.status.exitsInRow ?? 0,
         hint: worker === undefined ? null : hint(worker.name, worker.status),
       };
@@ -108,7 +120,12 @@ export function serveWorkerFunctions(served: ServedProject): void {
     description: 'Returns the last lines that a local worker printed',
     request: z.object({
       name,
-      tail: z.number().int().min(0).nullish().describe(`Lines of each stream, at most ${MAX_TAIL_LINES}; default ${DEFAULT_TAIL_LINES}`),
+      tail: z
+        .number()
+        .int()
+        .min(0)
+        .nullish()
+        .describe(`Lines of each stream, at most ${MAX_TAIL_LINES}; default ${DEFAULT_TAIL_LINES}`),
       raw: z.boolean().nullish(),
     }),
     handler: async (input) => {
@@ -126,7 +143,10 @@ export function serveWorkerFunctions(served: ServedProject): void {
 }
 
 function builtInStaysUp(workerName: string): WorkerOpsError {
-  return new WorkerOpsError('W105', `Cannot stop '${workerName}': config workers run inside the engine and cannot be stopped individually`);
+  return new WorkerOpsError(
+    'W105',
+    `Cannot stop '${workerName}': config workers run inside the engine and cannot be stopped individually`,
+  );
 }
 
 interface Listed {
@@ -176,7 +196,9 @@ function hint(workerName: string, status: LocalWorkerStatus): string | null {
       return `it ended ${status.lastExit === undefined ? '' : describeExit(status.lastExit)}${next}`;
     }
     case 'starting':
-      return status.exitsInRow >= CRASH_LOOP_EXITS ? crashLoop(workerName, status) : 'its process runs; no session of it is connected yet';
+      return status.exitsInRow >= CRASH_LOOP_EXITS
+        ? crashLoop(workerName, status)
+        : 'its process runs; no session of it is connected yet';
     default:
       return null;
   }

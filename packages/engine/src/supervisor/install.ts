@@ -54,7 +54,12 @@ async function isInstalled(marker: string, fingerprint: string): Promise<boolean
 async function hasProducts(folder: string, plan: RunPlan): Promise<boolean> {
   if (plan.venv !== undefined) return exists(join(plan.venv, 'bin', 'python'));
   const isNode = plan.kind === 'typescript' || plan.kind === 'javascript';
-  return !isNode || plan.install === undefined || (await exists(join(folder, 'node_modules'))) || !(await exists(join(folder, 'package.json')));
+  return (
+    !isNode ||
+    plan.install === undefined ||
+    (await exists(join(folder, 'node_modules'))) ||
+    !(await exists(join(folder, 'package.json')))
+  );
 }
 
 /** Python forbids installs into a system's own site-packages (PEP 668), so each worker has an environment of its own. */
@@ -68,7 +73,8 @@ async function makeVenv(venv: string, options: InstallOptions): Promise<void> {
 
 async function findPython(path: string): Promise<string | undefined> {
   const folders = path.split(':').filter((folder) => folder !== '');
-  for (const name of ['python3', 'python']) for (const folder of folders) if (await exists(join(folder, name))) return name;
+  for (const name of ['python3', 'python'])
+    for (const folder of folders) if (await exists(join(folder, name))) return name;
   return undefined;
 }
 

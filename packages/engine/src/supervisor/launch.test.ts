@@ -17,7 +17,12 @@ afterEach(async () => {
 async function run(script: string): Promise<Launched & { readonly lines: [Stream, string][] }> {
   const lines: [Stream, string][] = [];
   const env = { PATH: process.env['PATH'] ?? '', HELLO: 'world' };
-  const launched = await launch({ script, cwd: folder.path, env, line: (stream, text) => void lines.push([stream, text]) });
+  const launched = await launch({
+    script,
+    cwd: folder.path,
+    env,
+    line: (stream, text) => void lines.push([stream, text]),
+  });
   started.push(launched);
   return { ...launched, lines };
 }
@@ -33,7 +38,11 @@ describe('a launched script', () => {
   it('runs in its folder with its environment, and its lines are told in order', async () => {
     const launched = await run('pwd; echo $HELLO; echo bad >&2; printf unfinished; exit 3');
     expect(await launched.exited).toEqual({ code: 3, signal: undefined });
-    expect(launched.lines.filter(([stream]) => stream === 'stdout').map(([, text]) => text)).toEqual([folder.path, 'world', 'unfinished']);
+    expect(launched.lines.filter(([stream]) => stream === 'stdout').map(([, text]) => text)).toEqual([
+      folder.path,
+      'world',
+      'unfinished',
+    ]);
     expect(launched.lines).toContainEqual(['stderr', 'bad']);
   });
 

@@ -22,7 +22,11 @@ afterEach(async () => {
 
 /** A process group without a guard, as a killed engine and a killed guard would leave it. */
 function orphan(script: string, runId: string): number {
-  const child = spawn('/bin/sh', ['-c', script], { detached: true, stdio: 'ignore', env: { ...process.env, III_RUN_ID: runId } });
+  const child = spawn('/bin/sh', ['-c', script], {
+    detached: true,
+    stdio: 'ignore',
+    env: { ...process.env, III_RUN_ID: runId },
+  });
   const pid = child.pid ?? 0;
   groups.push(pid);
   return pid;

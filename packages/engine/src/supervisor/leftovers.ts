@@ -29,7 +29,10 @@ export type PidRecord = z.infer<typeof pidRecord>;
 const POLL_MS = 20;
 
 /** Records a group that was just started. */
-export async function recordPid(files: ProjectFiles, options: { readonly name: string; readonly pid: number; readonly runId: string; readonly now: number }): Promise<void> {
+export async function recordPid(
+  files: ProjectFiles,
+  options: { readonly name: string; readonly pid: number; readonly runId: string; readonly now: number },
+): Promise<void> {
   const record: PidRecord = {
     name: options.name,
     pid: options.pid,
@@ -51,7 +54,9 @@ export async function forgetPid(files: ProjectFiles, name: string): Promise<void
  */
 export async function reapLeftovers(files: ProjectFiles, log: Log): Promise<void> {
   const names = await readdir(files.pidsFolder).catch(() => []);
-  await Promise.all(names.filter((name) => name.endsWith('.json')).map((name) => reap(join(files.pidsFolder, name), log)));
+  await Promise.all(
+    names.filter((name) => name.endsWith('.json')).map((name) => reap(join(files.pidsFolder, name), log)),
+  );
 }
 
 async function reap(path: string, log: Log): Promise<void> {

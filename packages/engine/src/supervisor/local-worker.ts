@@ -149,11 +149,16 @@ export class LocalWorker {
   }
 
   /** A session of the engine connected or told who it is. */
-  async sessionSeen(session: { readonly workerId: string; readonly name: string | undefined; readonly pid: number | undefined }): Promise<void> {
+  async sessionSeen(session: {
+    readonly workerId: string;
+    readonly name: string | undefined;
+    readonly pid: number | undefined;
+  }): Promise<void> {
     const running = this.#process;
     if (running === undefined || this.#sessions.get(session.workerId) === 'ours') return;
     this.#sessions.set(session.workerId, 'asking');
-    const isOurs = session.name === this.name || (session.pid !== undefined && (await groupOf(session.pid)) === running.pid);
+    const isOurs =
+      session.name === this.name || (session.pid !== undefined && (await groupOf(session.pid)) === running.pid);
     // It may have left, and the process may have ended, meanwhile.
     if (this.#process !== running || this.#sessions.get(session.workerId) !== 'asking') return;
     if (!isOurs) {
@@ -206,7 +211,8 @@ export class LocalWorker {
       this.#log.warn('the manifest has deprecated keys', { worker: this.name, keys: deprecated.join(', ') });
     }
     const refused = refusedKeys(this.#config);
-    if (refused.keys.length > 0) this.#log.warn('these keys of the configuration cannot become variables', { worker: this.name, ...refused });
+    if (refused.keys.length > 0)
+      this.#log.warn('these keys of the configuration cannot become variables', { worker: this.name, ...refused });
     this.#installed = await install({
       folder: this.folder,
       plan,
@@ -238,9 +244,11 @@ export class LocalWorker {
     this.#output.separate(`run ${new Date(host.clock.now()).toISOString()} pid ${process_.pid}: ${plan.start}`);
     this.#enter('starting');
     this.#log.info('worker started', { worker: this.name, pid: process_.pid, command: plan.start });
-    await recordPid(files, { name: this.name, pid: process_.pid, runId, now: host.clock.now() }).catch((error: unknown) => {
-      this.#log.warn('the pid of a worker could not be recorded', { worker: this.name, error: String(error) });
-    });
+    await recordPid(files, { name: this.name, pid: process_.pid, runId, now: host.clock.now() }).catch(
+      (error: unknown) => {
+        this.#log.warn('the pid of a worker could not be recorded', { worker: this.name, error: String(error) });
+      },
+    );
   }
 
   /** Waits for the end of the process, which a stop or a replacement may ask for. */
@@ -265,7 +273,12 @@ export class LocalWorker {
     const delayMs = Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** Math.min(this.#exitsInRow - 1, 30));
     this.#nextStartAt = clock.monotonic() + delayMs;
     this.#enter('backing-off');
-    const fields = { worker: this.name, exit: describeExit(exit), ends_in_a_row: this.#exitsInRow, next_start_in_ms: delayMs };
+    const fields = {
+      worker: this.name,
+      exit: describeExit(exit),
+      ends_in_a_row: this.#exitsInRow,
+      next_start_in_ms: delayMs,
+    };
     if (this.#exitsInRow === CRASH_LOOP_EXITS) this.#log.error('worker is in a crash loop; its log says why', fields);
     else this.#log.warn('worker ended by itself; it is started again', fields);
     const timer = clock.setTimer(() => this.#wake(), delayMs);
@@ -292,7 +305,11 @@ export class LocalWorker {
     }
     this.#failure = error instanceof Error ? error.message : String(error);
     this.#enter('failed');
-    this.#log.error('worker could not be started; the engine and the other workers run on', { worker: this.name, reason: this.#failure, next });
+    this.#log.error('worker could not be started; the engine and the other workers run on', {
+      worker: this.name,
+      reason: this.#failure,
+      next,
+    });
   }
 
   async #edited(edit: Edit): Promise<void> {

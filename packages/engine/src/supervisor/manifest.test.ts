@@ -30,7 +30,10 @@ resources: { cpus: 1, memory: 512 }
   });
 
   it('is complete with a runtime and no scripts, without a word of deprecation', () => {
-    const manifest = parseManifest(PATH, 'name: a\nruntime:\n  kind: python\n  package_manager: pip\n  entry: main.py\n');
+    const manifest = parseManifest(
+      PATH,
+      'name: a\nruntime:\n  kind: python\n  package_manager: pip\n  entry: main.py\n',
+    );
     expect(manifest.runtime).toEqual({ kind: 'python', packageManager: 'pip', entry: 'main.py' });
     expect(manifest.deprecated).toEqual([]);
   });
@@ -50,13 +53,18 @@ resources: { cpus: 1, memory: 512 }
         `${PATH}: \`env.A\` must be a string, not a list`,
       ].join('\n'),
     );
-    expect(() => parseManifest(PATH, 'name: a\nruntime: { kind: cobol }\n')).toThrow('must be one of typescript, javascript, bun, python, rust, not "cobol"');
+    expect(() => parseManifest(PATH, 'name: a\nruntime: { kind: cobol }\n')).toThrow(
+      'must be one of typescript, javascript, bun, python, rust, not "cobol"',
+    );
     expect(() => parseManifest(PATH, '- a\n')).toThrow('the manifest must be a mapping');
     expect(() => parseManifest(PATH, 'name: [a\n')).toThrow(PATH);
   });
 
   it('lists the deprecated keys that it uses', () => {
-    const manifest = parseManifest(PATH, 'name: a\nlanguage: python\nentry: app.py\nconfig: {}\nruntime: { language: python }\n');
+    const manifest = parseManifest(
+      PATH,
+      'name: a\nlanguage: python\nentry: app.py\nconfig: {}\nruntime: { language: python }\n',
+    );
     expect(manifest.deprecated).toEqual(['language', 'entry', 'config', 'runtime.language']);
     expect(manifest.runtime).toMatchObject({ kind: 'python', entry: 'app.py' });
   });

@@ -25,7 +25,11 @@ export interface Manifest {
     readonly packageManager: PackageManager | undefined;
     readonly entry: string | undefined;
   };
-  readonly scripts: { readonly setup: string | undefined; readonly install: string | undefined; readonly start: string | undefined };
+  readonly scripts: {
+    readonly setup: string | undefined;
+    readonly install: string | undefined;
+    readonly start: string | undefined;
+  };
   readonly env: Readonly<Record<string, string>>;
   /** Used, but to be replaced: said once per start of the engine. */
   readonly deprecated: readonly string[];
@@ -54,7 +58,8 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
   let text: string;
   try {
     const { size } = await stat(path);
-    if (size > MAX_MANIFEST_BYTES) throw new ManifestError(`${path} has ${size} bytes; at most ${MAX_MANIFEST_BYTES} are read`);
+    if (size > MAX_MANIFEST_BYTES)
+      throw new ManifestError(`${path} has ${size} bytes; at most ${MAX_MANIFEST_BYTES} are read`);
     text = await readFile(path, 'utf8');
   } catch (error) {
     if (isMissing(error)) return undefined;
@@ -81,7 +86,8 @@ export function parseManifest(path: string, text: string): Manifest {
       faults.push(`\`${name}\` must be a mapping`);
       return new Map();
     }
-    if (known !== undefined) unknown.push(...[...mapping.keys()].filter((key) => !known.includes(key)).map((key) => `${name}.${key}`));
+    if (known !== undefined)
+      unknown.push(...[...mapping.keys()].filter((key) => !known.includes(key)).map((key) => `${name}.${key}`));
     return mapping;
   };
   const text_ = (mapping: Mapping, key: string, path_: string): string | undefined => {
@@ -91,10 +97,16 @@ export function parseManifest(path: string, text: string): Manifest {
     faults.push(`\`${path_}\` must be a string, not ${describe(value)}`);
     return undefined;
   };
-  const choice = <T extends string>(mapping: Mapping, key: string, path_: string, choices: readonly T[]): T | undefined => {
+  const choice = <T extends string>(
+    mapping: Mapping,
+    key: string,
+    path_: string,
+    choices: readonly T[],
+  ): T | undefined => {
     const value = text_(mapping, key, path_);
     const found = choices.find((candidate) => candidate === value);
-    if (value !== undefined && found === undefined) faults.push(`\`${path_}\` must be one of ${choices.join(', ')}, not "${value}"`);
+    if (value !== undefined && found === undefined)
+      faults.push(`\`${path_}\` must be one of ${choices.join(', ')}, not "${value}"`);
     return found;
   };
 
@@ -107,7 +119,9 @@ export function parseManifest(path: string, text: string): Manifest {
   const manifest: Manifest = {
     name,
     runtime: {
-      kind: choice(runtime, 'kind', 'runtime.kind', RUNTIME_KINDS) ?? choice(runtime, 'language', 'runtime.language', RUNTIME_KINDS) ??
+      kind:
+        choice(runtime, 'kind', 'runtime.kind', RUNTIME_KINDS) ??
+        choice(runtime, 'language', 'runtime.language', RUNTIME_KINDS) ??
         choice(root, 'language', 'language', RUNTIME_KINDS),
       packageManager: choice(runtime, 'package_manager', 'runtime.package_manager', PACKAGE_MANAGERS),
       entry: text_(runtime, 'entry', 'runtime.entry') ?? text_(root, 'entry', 'entry'),
@@ -118,18 +132,28 @@ export function parseManifest(path: string, text: string): Manifest {
       start: text_(scripts, 'start', 'scripts.start'),
     },
     env: readEnv(section('env', undefined), faults),
-    deprecated: [...root.keys(), ...[...runtime.keys()].map((key) => `runtime.${key}`)].filter((key) => DEPRECATED.has(key)),
+    deprecated: [...root.keys(), ...[...runtime.keys()].map((key) => `runtime.${key}`)].filter((key) =>
+      DEPRECATED.has(key),
+    ),
   };
   if (unknown.length > 0) {
-    faults.unshift(`unknown key(s) in ${path}: [${unknown.sort().join(', ')}]. Supported fields are: ${supported().join(', ')}`);
+    faults.unshift(
+      `unknown key(s) in ${path}: [${unknown.sort().join(', ')}]. Supported fields are: ${supported().join(', ')}`,
+    );
   }
-  if (faults.length > 0) throw new ManifestError(faults.map((fault) => (fault.includes(path) ? fault : `${path}: ${fault}`)).join('\n'));
+  if (faults.length > 0)
+    throw new ManifestError(faults.map((fault) => (fault.includes(path) ? fault : `${path}: ${fault}`)).join('\n'));
   return manifest;
 }
 
 function supported(): string[] {
   const nested = (name: string, keys: readonly string[]) => keys.map((key) => `${name}.${key}`);
-  return [...TOP_LEVEL.filter((key) => !DEPRECATED.has(key)), ...nested('runtime', RUNTIME), ...nested('scripts', SCRIPTS), ...nested('resources', RESOURCES)];
+  return [
+    ...TOP_LEVEL.filter((key) => !DEPRECATED.has(key)),
+    ...nested('runtime', RUNTIME),
+    ...nested('scripts', SCRIPTS),
+    ...nested('resources', RESOURCES),
+  ];
 }
 
 function readEnv(mapping: Mapping, faults: string[]): Record<string, string> {

@@ -97,7 +97,15 @@ async function readStat(pid: number): Promise<Stat | undefined> {
   if (text === undefined) return undefined;
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   const [state, parent, group, startTicks] = [fields[0], fields[1], fields[2], fields[19]];
-  if (state === undefined || parent === undefined || group === undefined || startTicks === undefined || state === 'Z' || state === 'X') return undefined;
+  if (
+    state === undefined ||
+    parent === undefined ||
+    group === undefined ||
+    startTicks === undefined ||
+    state === 'Z' ||
+    state === 'X'
+  )
+    return undefined;
   return { parent: Number(parent), group: Number(group), startTicks };
 }
 

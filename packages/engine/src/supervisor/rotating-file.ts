@@ -58,7 +58,8 @@ export class RotatingFile {
     await Promise.resolve();
     try {
       while (this.#waiting !== '') {
-        const dropped = this.#dropped > 0 ? `--- ${this.#dropped} lines were dropped: the disk was slower than the worker ---\n` : '';
+        const dropped =
+          this.#dropped > 0 ? `--- ${this.#dropped} lines were dropped: the disk was slower than the worker ---\n` : '';
         const text = this.#waiting + dropped;
         this.#waiting = '';
         this.#dropped = 0;
@@ -88,7 +89,8 @@ export class RotatingFile {
 
   async #rotate(): Promise<void> {
     await rm(`${this.path}.${this.#kept}`, { force: true });
-    for (let index = this.#kept - 1; index >= 1; index--) await rename(`${this.path}.${index}`, `${this.path}.${index + 1}`).catch(() => undefined);
+    for (let index = this.#kept - 1; index >= 1; index--)
+      await rename(`${this.path}.${index}`, `${this.path}.${index + 1}`).catch(() => undefined);
     await rename(this.path, `${this.path}.1`);
     this.#size = 0;
   }

@@ -22,12 +22,18 @@ describe('how a worker is installed and started', () => {
     ['javascript', 'npm', 'src/index.js', 'npm install', 'node --watch src/index.js'],
     ['bun', 'bun', 'src/index.ts', 'bun install', 'bun --watch run src/index.ts'],
   ])('%s with %s is inferred from the runtime', async (kind, manager, entry, install, start) => {
-    await files({ 'iii.worker.yaml': `name: a\nruntime: { kind: ${kind}, package_manager: ${manager}, entry: ${entry} }\n`, 'package.json': '{"devDependencies":{"tsx":"4"}}' });
+    await files({
+      'iii.worker.yaml': `name: a\nruntime: { kind: ${kind}, package_manager: ${manager}, entry: ${entry} }\n`,
+      'package.json': '{"devDependencies":{"tsx":"4"}}',
+    });
     expect(await planRun(folder.path)).toMatchObject({ install, start, watchesItself: true, venv: undefined });
   });
 
   it('python gets a virtual environment, pip and watchfiles', async () => {
-    await files({ 'iii.worker.yaml': 'name: a\nruntime: { kind: python, package_manager: pip, entry: main.py }\n', 'pyproject.toml': '[project]\n' });
+    await files({
+      'iii.worker.yaml': 'name: a\nruntime: { kind: python, package_manager: pip, entry: main.py }\n',
+      'pyproject.toml': '[project]\n',
+    });
     expect(await planRun(folder.path)).toMatchObject({
       install: 'pip install .',
       start: "watchfiles 'python main.py'",
@@ -37,32 +43,57 @@ describe('how a worker is installed and started', () => {
   });
 
   it('quotes an entry that the shell would take apart', async () => {
-    await files({ 'iii.worker.yaml': "name: a\nruntime: { kind: javascript, entry: \"my app's.js\" }\n" });
+    await files({ 'iii.worker.yaml': 'name: a\nruntime: { kind: javascript, entry: "my app\'s.js" }\n' });
     expect((await planRun(folder.path)).start).toBe(`node --watch 'my app'\\''s.js'`);
   });
 
   it('scripts win over what could be inferred, setup before install', async () => {
-    await files({ 'iii.worker.yaml': 'name: a\nruntime: { kind: javascript }\nscripts: { setup: echo 1, install: echo 2, start: node x.js }\n' });
-    expect(await planRun(folder.path)).toMatchObject({ install: 'echo 1\necho 2', start: 'node x.js', watchesItself: false });
+    await files({
+      'iii.worker.yaml':
+        'name: a\nruntime: { kind: javascript }\nscripts: { setup: echo 1, install: echo 2, start: node x.js }\n',
+    });
+    expect(await planRun(folder.path)).toMatchObject({
+      install: 'echo 1\necho 2',
+      start: 'node x.js',
+      watchesItself: false,
+    });
   });
 
   it('scripts of pip and watchfiles mean Python, whatever else is not said', async () => {
-    await files({ 'iii.worker.yaml': `name: a\nscripts: { install: "pip install .", start: "watchfiles 'python main.py'" }\n` });
-    expect(await planRun(folder.path)).toMatchObject({ kind: 'python', venv: join(folder.path, '.venv'), watchesItself: true });
+    await files({
+      'iii.worker.yaml': `name: a\nscripts: { install: "pip install .", start: "watchfiles 'python main.py'" }\n`,
+    });
+    expect(await planRun(folder.path)).toMatchObject({
+      kind: 'python',
+      venv: join(folder.path, '.venv'),
+      watchesItself: true,
+    });
   });
 
   it('looks for a watcher inside the package script that is run', async () => {
-    await files({ 'iii.worker.yaml': 'name: a\nscripts: { start: npm run start }\n', 'package.json': '{"scripts":{"start":"tsx watch a.ts"}}' });
+    await files({
+      'iii.worker.yaml': 'name: a\nscripts: { start: npm run start }\n',
+      'package.json': '{"scripts":{"start":"tsx watch a.ts"}}',
+    });
     expect((await planRun(folder.path)).watchesItself).toBe(true);
   });
 
   it('without a manifest the files decide', async () => {
     await files({ 'package.json': '{"scripts":{"dev":"node a.js"},"dependencies":{"a":"1"}}', 'yarn.lock': '' });
-    expect(await planRun(folder.path)).toMatchObject({ manifest: undefined, install: 'yarn install', start: 'yarn run dev', watchesItself: false });
+    expect(await planRun(folder.path)).toMatchObject({
+      manifest: undefined,
+      install: 'yarn install',
+      start: 'yarn run dev',
+      watchesItself: false,
+    });
   });
 
   it('installs nothing in a pnpm workspace that has the dependencies already', async () => {
-    await files({ 'pnpm-workspace.yaml': 'packages: [apps/*]\n', 'apps/a/package.json': '{"dependencies":{"dep":"1"}}', 'apps/a/iii.worker.yaml': 'name: a\nscripts: { start: node a.js }\n' });
+    await files({
+      'pnpm-workspace.yaml': 'packages: [apps/*]\n',
+      'apps/a/package.json': '{"dependencies":{"dep":"1"}}',
+      'apps/a/iii.worker.yaml': 'name: a\nscripts: { start: node a.js }\n',
+    });
     const app = join(folder.path, 'apps/a');
     expect((await planRun(app)).install).toBe('pnpm install');
     await files({ 'apps/a/node_modules/dep/package.json': '{}' });

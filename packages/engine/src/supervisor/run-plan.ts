@@ -34,20 +34,24 @@ const LOCK_FILES: readonly (readonly [string, PackageManager])[] = [
   ['bun.lockb', 'bun'],
 ];
 const PYTHON_SCRIPT = /^\s*(pip3?|python3?|watchfiles)\s/m;
-const SELF_WATCHING = /\btsx\s+watch\b|\bnode\b.*\s--watch(-path)?\b|\bwatchfiles\b|\bnodemon\b|\bbun\b.*\s--(watch|hot)\b|\bcargo\s+watch\b|\bwatchexec\b/;
+const SELF_WATCHING =
+  /\btsx\s+watch\b|\bnode\b.*\s--watch(-path)?\b|\bwatchfiles\b|\bnodemon\b|\bbun\b.*\s--(watch|hot)\b|\bcargo\s+watch\b|\bwatchexec\b/;
 
 /**
  * @throws ManifestError when the manifest is wrong or nothing tells how to start the worker
  */
 export async function planRun(folder: string): Promise<RunPlan> {
-  if (!(await exists(folder))) throw new ManifestError(`the folder ${folder} does not exist; correct worker_path in config.yaml`);
+  if (!(await exists(folder)))
+    throw new ManifestError(`the folder ${folder} does not exist; correct worker_path in config.yaml`);
   const manifest = await readManifest(folder);
   const pkg = await readPackageJson(folder);
   const kind = manifest?.runtime.kind ?? (await guessKind(folder, pkg, manifest));
   const manager = manifest?.runtime.packageManager ?? (await guessManager(folder));
   const start = manifest?.scripts.start ?? (await inferStart(folder, kind, manager, manifest, pkg));
   if (start === undefined) {
-    throw new ManifestError(`nothing in ${folder} says how to start this worker; add \`scripts: { start: "..." }\` to ${MANIFEST_FILE}`);
+    throw new ManifestError(
+      `nothing in ${folder} says how to start this worker; add \`scripts: { start: "..." }\` to ${MANIFEST_FILE}`,
+    );
   }
   const install = manifest?.scripts.install ?? (await inferInstall(folder, kind, manager, pkg));
   return {
@@ -60,7 +64,11 @@ export async function planRun(folder: string): Promise<RunPlan> {
   };
 }
 
-async function guessKind(folder: string, pkg: PackageJson | undefined, manifest: Manifest | undefined): Promise<RuntimeKind | undefined> {
+async function guessKind(
+  folder: string,
+  pkg: PackageJson | undefined,
+  manifest: Manifest | undefined,
+): Promise<RuntimeKind | undefined> {
   if (PYTHON_SCRIPT.test(`${manifest?.scripts.install ?? ''}\n${manifest?.scripts.start ?? ''}`)) return 'python';
   if (pkg !== undefined) return (await exists(join(folder, 'tsconfig.json'))) ? 'typescript' : 'javascript';
   if (await existsAny(folder, PYTHON_FILES)) return 'python';
@@ -73,7 +81,12 @@ async function guessManager(folder: string): Promise<PackageManager> {
   return 'npm';
 }
 
-async function inferInstall(folder: string, kind: RuntimeKind | undefined, manager: PackageManager, pkg: PackageJson | undefined): Promise<string | undefined> {
+async function inferInstall(
+  folder: string,
+  kind: RuntimeKind | undefined,
+  manager: PackageManager,
+  pkg: PackageJson | undefined,
+): Promise<string | undefined> {
   switch (kind) {
     case 'typescript':
     case 'javascript':
@@ -93,7 +106,11 @@ async function inferInstall(folder: string, kind: RuntimeKind | undefined, manag
 }
 
 async function inferStart(
-  folder: string, kind: RuntimeKind | undefined, manager: PackageManager, manifest: Manifest | undefined, pkg: PackageJson | undefined,
+  folder: string,
+  kind: RuntimeKind | undefined,
+  manager: PackageManager,
+  manifest: Manifest | undefined,
+  pkg: PackageJson | undefined,
 ): Promise<string | undefined> {
   const entry = manifest?.runtime.entry;
   // A folder without a declared kind is started the way its own package.json says.
@@ -150,7 +167,9 @@ async function inPnpmWorkspace(folder: string): Promise<boolean> {
 }
 
 function declaresDependencies(pkg: PackageJson): boolean {
-  return [pkg.dependencies, pkg.devDependencies, pkg.optionalDependencies].some((group) => Object.keys(group ?? {}).length > 0);
+  return [pkg.dependencies, pkg.devDependencies, pkg.optionalDependencies].some(
+    (group) => Object.keys(group ?? {}).length > 0,
+  );
 }
 
 /** Are all direct dependencies there? */
@@ -166,7 +185,7 @@ async function readPackageJson(folder: string): Promise<PackageJson | undefined>
   if (!(await exists(path))) return undefined;
   try {
     const value: unknown = JSON.parse(await readFile(path, 'utf8'));
-    return typeof value === 'object' && value !== null ? (value as PackageJson) : {};
+    return typeof value === 'object' && value !== null ? value : {};
   } catch (error) {
     throw new ManifestError(`${path} is not valid JSON: ${error instanceof Error ? error.message : String(error)}`);
   }

@@ -15,7 +15,10 @@ export interface ServedProject {
 
 /** Callers that send nothing mean no options. */
 export const orEmpty = <T extends z.ZodType>(schema: T) => z.preprocess((value) => value ?? {}, schema);
-export const wait = z.boolean().default(true).describe('Answer when the worker is ready or failed, at most after 120 s');
+export const wait = z
+  .boolean()
+  .default(true)
+  .describe('Answer when the worker is ready or failed, at most after 120 s');
 
 /**
  * The supervised worker of an entry; undefined for a built-in, which runs inside the engine.
@@ -32,7 +35,10 @@ export function requireWorker({ project, supervisor }: ServedProject, workerName
 }
 
 export function notInProject(workerName: string, entries: readonly SupervisedEntry[]): WorkerOpsError {
-  const text = `Worker '${workerName}' is not in config.yaml${meant(workerName, entries.map((entry) => entry.name))}. Run \`iii worker list\` to see known workers.`;
+  const text = `Worker '${workerName}' is not in config.yaml${meant(
+    workerName,
+    entries.map((entry) => entry.name),
+  )}. Run \`iii worker list\` to see known workers.`;
   return new WorkerOpsError('W110', text, { name: workerName });
 }
 

@@ -6,7 +6,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemRandom } from '../core/random.js';
 import { Emitter } from '../core/emitter.js';
 import type { Log, LogFields } from '../core/log.js';
-import type { FunctionDefinition, HandlerContext, RegistryView, RunningWorker, WorkerHost } from '../core/worker-host.js';
+import type {
+  FunctionDefinition,
+  HandlerContext,
+  RegistryView,
+  RunningWorker,
+  WorkerHost,
+} from '../core/worker-host.js';
 import { groupWorks } from './process-group.js';
 import { READY_TIMEOUT_MS } from './wait-ready.js';
 import { supervisorWorker, type ProjectEvent, type SupervisedEntry, type SupervisedProject } from './index.js';
@@ -41,7 +47,7 @@ class Bench {
       projectDir: this.dir,
       dataDir: join(this.dir, 'data'),
       registerFunction: (definition) => {
-        this.#functions.set(definition.id, definition as FunctionDefinition);
+        this.#functions.set(definition.id, definition);
         return { remove: () => undefined };
       },
       registerTriggerType: unused,
@@ -112,7 +118,10 @@ class Bench {
     return {
       configPath: join(this.dir, 'config.yaml'),
       catalog: {
-        find: (name) => (['iii-pubsub', 'pubsub'].includes(name) ? { name: 'pubsub', defaultBlock: { adapter: { name: 'local' } } } : undefined),
+        find: (name) =>
+          ['iii-pubsub', 'pubsub'].includes(name)
+            ? { name: 'pubsub', defaultBlock: { adapter: { name: 'local' } } }
+            : undefined,
         notBuilt: (name) => (name === 'iii-cron' ? "'iii-cron' is not in this version" : undefined),
         names: () => ['iii-pubsub', 'pubsub'],
       },
@@ -124,7 +133,10 @@ class Bench {
         change({
           hasWorker: (name) => next.some((entry) => entry.name === name),
           addWorker: ({ name, config, workerPath }) => {
-            next = [...next, { name, canonical: name === 'iii-pubsub' ? 'pubsub' : undefined, rawConfig: config, workerPath }];
+            next = [
+              ...next,
+              { name, canonical: name === 'iii-pubsub' ? 'pubsub' : undefined, rawConfig: config, workerPath },
+            ];
           },
           removeWorker: (name) => {
             next = next.filter((entry) => entry.name !== name);
@@ -146,7 +158,10 @@ console.log([process.env.III_WORKER_NAME, process.env.III_URL, process.env.GREET
 console.log('pid ' + process.pid);
 setInterval(() => {}, 1000);
 `;
-const server = (start = 'node server.mjs'): Record<string, string> => ({ 'iii.worker.yaml': `name: w\nscripts: { start: "${start}" }\n`, 'server.mjs': SERVER });
+const server = (start = 'node server.mjs'): Record<string, string> => ({
+  'iii.worker.yaml': `name: w\nscripts: { start: "${start}" }\n`,
+  'server.mjs': SERVER,
+});
 
 let folder: Awaited<ReturnType<typeof tempFolder>>;
 let bench: Bench;
@@ -188,7 +203,10 @@ describe('a local worker', () => {
   });
 
   it('is ready when a session tells a pid of its process group', async () => {
-    await bench.add('w', { ...server('npm run --silent serve'), 'package.json': '{"scripts":{"serve":"node server.mjs"}}' });
+    await bench.add('w', {
+      ...server('npm run --silent serve'),
+      'package.json': '{"scripts":{"serve":"node server.mjs"}}',
+    });
     const status = await bench.until('w', 'starting');
     const pid = await pidOf('w');
     expect(pid).not.toBe(status['pid']);
@@ -229,7 +247,10 @@ describe('a local worker', () => {
     await bench.add('w', server());
     await bench.add('v', server());
     await Promise.all([bench.line('w', 1), bench.line('v', 1)]);
-    const [w, v] = [(await bench.call('status', { name: 'w' }))['pid'] as number, (await bench.call('status', { name: 'v' }))['pid'] as number];
+    const [w, v] = [
+      (await bench.call('status', { name: 'w' }))['pid'] as number,
+      (await bench.call('status', { name: 'v' }))['pid'] as number,
+    ];
     bench.entries = bench.entries.filter((entry) => entry.name === 'v');
     bench.changes.emit({ kind: 'applied' });
     await waitFor(async () => !(await groupWorks(w)));
@@ -257,12 +278,17 @@ describe('a local worker that ends by itself', () => {
     await bench.add('w', CRASHER);
     const delays: number[] = [];
     for (let end = 1; end <= 7; end++) {
-      await waitFor(async () => (await bench.call('status', { name: 'w' }))['exits_in_row'] === end && bench.clock.nextInMs !== undefined);
+      await waitFor(
+        async () =>
+          (await bench.call('status', { name: 'w' }))['exits_in_row'] === end && bench.clock.nextInMs !== undefined,
+      );
       delays.push(bench.clock.nextInMs ?? 0);
       if (end === 3) {
         const { hint, status, running } = await bench.call('status', { name: 'w' });
         expect({ status, running }).toEqual({ status: 'backing-off', running: false });
-        expect(hint).toBe('w is in a crash loop: it ended 3 times in a row, the last time with exit code 7; see: iii worker logs w; next start in 4 s');
+        expect(hint).toBe(
+          'w is in a crash loop: it ended 3 times in a row, the last time with exit code 7; see: iii worker logs w; next start in 4 s',
+        );
       }
       await bench.clock.advance(delays.at(-1) ?? 0);
     }
@@ -271,7 +297,10 @@ describe('a local worker that ends by itself', () => {
   });
 
   it('begins with 1 s anew once it was up for a minute', async () => {
-    await bench.add('w', { 'iii.worker.yaml': 'name: w\nscripts: { start: "node w.mjs" }\n', 'w.mjs': `${SERVER}; process.on('SIGUSR2', () => process.exit(1));` });
+    await bench.add('w', {
+      'iii.worker.yaml': 'name: w\nscripts: { start: "node w.mjs" }\n',
+      'w.mjs': `${SERVER}; process.on('SIGUSR2', () => process.exit(1));`,
+    });
     const uptimes = [0, 0, 60_000];
     const delays: number[] = [];
     for (const [index, uptime] of uptimes.entries()) {
@@ -298,7 +327,10 @@ describe('a local worker that ends by itself', () => {
 });
 
 describe('installing a local worker', () => {
-  const INSTALLED = { 'iii.worker.yaml': 'name: w\nscripts: { install: "echo installing; touch installed", start: "node server.mjs" }\n', 'server.mjs': SERVER };
+  const INSTALLED = {
+    'iii.worker.yaml': 'name: w\nscripts: { install: "echo installing; touch installed", start: "node server.mjs" }\n',
+    'server.mjs': SERVER,
+  };
 
   it('happens once, and again when a dependency file changes', async () => {
     await bench.add('w', { ...INSTALLED, 'go.mod': 'module a\n' });
@@ -315,11 +347,21 @@ describe('installing a local worker', () => {
 
   it('leaves the others running when it fails, names worker, command and output, and is tried again once mended', async () => {
     await bench.add('v', server());
-    await bench.add('w', { 'iii.worker.yaml': 'name: w\nscripts: { install: "echo no such package >&2; exit 4", start: "node server.mjs" }\n' });
+    await bench.add('w', {
+      'iii.worker.yaml':
+        'name: w\nscripts: { install: "echo no such package >&2; exit 4", start: "node server.mjs" }\n',
+    });
     const status = await bench.until('w', 'failed');
-    expect(status['hint']).toBe('install failed: `echo no such package >&2; exit 4` ended with exit code 4\nno such package');
+    expect(status['hint']).toBe(
+      'install failed: `echo no such package >&2; exit 4` ended with exit code 4\nno such package',
+    );
     expect(bench.messages('could not be installed')).toMatchObject([
-      { worker: 'w', command: 'echo no such package >&2; exit 4', output: 'no such package', next: 'correct it and save, or run: iii worker start w' },
+      {
+        worker: 'w',
+        command: 'echo no such package >&2; exit 4',
+        output: 'no such package',
+        next: 'correct it and save, or run: iii worker start w',
+      },
     ]);
     await bench.line('v', 1);
     expect(await bench.state('v')).toBe('starting');
@@ -333,7 +375,9 @@ describe('installing a local worker', () => {
   });
 
   it('can be stopped while it runs', async () => {
-    await bench.add('w', { 'iii.worker.yaml': 'name: w\nscripts: { install: "echo installing; sleep 60", start: "true" }\n' });
+    await bench.add('w', {
+      'iii.worker.yaml': 'name: w\nscripts: { install: "echo installing; sleep 60", start: "true" }\n',
+    });
     await bench.line('w');
     await bench.call('stop', { name: 'w' });
     expect(await bench.state('w')).toBe('stopped');
@@ -344,9 +388,15 @@ describe('installing a local worker', () => {
     await bench.files('bin', {});
     process.env['PATH'] = join(folder.path, 'bin');
     try {
-      await bench.add('w', { 'iii.worker.yaml': 'name: w\nruntime: { kind: python }\n', 'pyproject.toml': '', 'main.py': '' });
+      await bench.add('w', {
+        'iii.worker.yaml': 'name: w\nruntime: { kind: python }\n',
+        'pyproject.toml': '',
+        'main.py': '',
+      });
       const status = await bench.until('w', 'failed');
-      expect(status['hint']).toMatch(/`python3 -m venv --clear \.venv` ended with exit code 127\n.*python3.*not found/s);
+      expect(status['hint']).toMatch(
+        /`python3 -m venv --clear \.venv` ended with exit code 127\n.*python3.*not found/s,
+      );
     } finally {
       process.env['PATH'] = path;
     }
@@ -403,9 +453,17 @@ describe('worker::*', () => {
     const added = bench.call('add', { source: { kind: 'local', path: './w' } });
     await bench.line('w', 1);
     connect({ name: 'w' });
-    expect(await added).toEqual({ name: 'w', status: 'installed', awaited_ready: true, config_path: join(folder.path, 'config.yaml') });
+    expect(await added).toEqual({
+      name: 'w',
+      status: 'installed',
+      awaited_ready: true,
+      config_path: join(folder.path, 'config.yaml'),
+    });
     expect(bench.entries).toMatchObject([{ name: 'w', workerPath: join(folder.path, 'w') }]);
-    expect(await codeOf('add', { source: { kind: 'local', path: './w' } })).toEqual(['W111', expect.stringContaining("Worker 'w' is already in config.yaml.\nFix options:")]);
+    expect(await codeOf('add', { source: { kind: 'local', path: './w' } })).toEqual([
+      'W111',
+      expect.stringContaining("Worker 'w' is already in config.yaml.\nFix options:"),
+    ]);
     const again = bench.call('add', { source: { kind: 'local', path: './w' }, force: true });
     await bench.line('w', 3);
     connect({ name: 'w' });
@@ -413,8 +471,13 @@ describe('worker::*', () => {
   });
 
   it('tells why an added folder does not become ready', async () => {
-    await bench.files('w', { 'iii.worker.yaml': 'name: w\nscripts: { install: "echo broken; exit 1", start: "true" }\n' });
-    expect(await codeOf('add', { source: { kind: 'local', path: './w' } })).toEqual(['W160', expect.stringContaining('broken')]);
+    await bench.files('w', {
+      'iii.worker.yaml': 'name: w\nscripts: { install: "echo broken; exit 1", start: "true" }\n',
+    });
+    expect(await codeOf('add', { source: { kind: 'local', path: './w' } })).toEqual([
+      'W160',
+      expect.stringContaining('broken'),
+    ]);
     await bench.files('v', { ...server(), 'iii.worker.yaml': 'name: v\nscripts: { start: "node server.mjs" }\n' });
     const slow = codeOf('add', { source: { kind: 'local', path: './v' } });
     await bench.line('v', 1);
@@ -423,21 +486,47 @@ describe('worker::*', () => {
   });
 
   it('refuses folders that are not there, have no manifest that holds, or a name that cannot be one', async () => {
-    expect(await codeOf('add', { source: { kind: 'local', path: './absent' } })).toEqual(['W110', expect.stringContaining("Cannot resolve path './absent'")]);
+    expect(await codeOf('add', { source: { kind: 'local', path: './absent' } })).toEqual([
+      'W110',
+      expect.stringContaining("Cannot resolve path './absent'"),
+    ]);
     await bench.files('w', { 'iii.worker.yaml': 'nam: w\n' });
-    expect(await codeOf('add', { source: { kind: 'local', path: './w' } })).toEqual(['W180', expect.stringContaining('[nam]')]);
+    expect(await codeOf('add', { source: { kind: 'local', path: './w' } })).toEqual([
+      'W180',
+      expect.stringContaining('[nam]'),
+    ]);
     await bench.files('w', { 'iii.worker.yaml': 'name: ../evil\nscripts: { start: x }\n' });
-    expect(await codeOf('add', { source: { kind: 'local', path: './w' } })).toEqual(['W100', expect.stringContaining('invalid characters')]);
-    expect(await codeOf('add', { source: { kind: 'oci', reference: 'x/y' } })).toEqual(['W101', expect.stringContaining('not in this version')]);
+    expect(await codeOf('add', { source: { kind: 'local', path: './w' } })).toEqual([
+      'W100',
+      expect.stringContaining('invalid characters'),
+    ]);
+    expect(await codeOf('add', { source: { kind: 'oci', reference: 'x/y' } })).toEqual([
+      'W101',
+      expect.stringContaining('not in this version'),
+    ]);
   });
 
   it('adds a built-in with its default block, once', async () => {
-    expect(await bench.call('add', { source: { kind: 'registry', name: 'iii-pubsub' } })).toMatchObject({ name: 'iii-pubsub', status: 'installed' });
+    expect(await bench.call('add', { source: { kind: 'registry', name: 'iii-pubsub' } })).toMatchObject({
+      name: 'iii-pubsub',
+      status: 'installed',
+    });
     expect(bench.entries).toMatchObject([{ name: 'iii-pubsub', rawConfig: { adapter: { name: 'local' } } }]);
-    expect(await bench.call('add', { source: { kind: 'registry', name: 'iii-pubsub' } })).toMatchObject({ status: 'already_current' });
-    expect(await codeOf('add', { source: { kind: 'registry', name: 'pubsub' } })).toEqual(['W111', expect.stringContaining('are the same worker')]);
-    expect(await codeOf('add', { source: { kind: 'registry', name: 'iii-pubsb' } })).toEqual(['W110', "Worker 'iii-pubsb' not found (did you mean 'iii-pubsub'?)"]);
-    expect(await codeOf('add', { source: { kind: 'registry', name: 'iii-cron' } })).toEqual(['W110', "'iii-cron' is not in this version"]);
+    expect(await bench.call('add', { source: { kind: 'registry', name: 'iii-pubsub' } })).toMatchObject({
+      status: 'already_current',
+    });
+    expect(await codeOf('add', { source: { kind: 'registry', name: 'pubsub' } })).toEqual([
+      'W111',
+      expect.stringContaining('are the same worker'),
+    ]);
+    expect(await codeOf('add', { source: { kind: 'registry', name: 'iii-pubsb' } })).toEqual([
+      'W110',
+      "Worker 'iii-pubsb' not found (did you mean 'iii-pubsub'?)",
+    ]);
+    expect(await codeOf('add', { source: { kind: 'registry', name: 'iii-cron' } })).toEqual([
+      'W110',
+      "'iii-cron' is not in this version",
+    ]);
   });
 
   it('removes with consent, and answers when the processes are gone', async () => {
@@ -446,7 +535,10 @@ describe('worker::*', () => {
     const { pid } = await bench.call('status', { name: 'w' });
     expect(await codeOf('remove', { names: ['w'] })).toEqual(['W104', expect.stringContaining('yes: true')]);
     expect(await codeOf('remove', { yes: true })).toEqual(['W103', expect.any(String)]);
-    expect(await codeOf('remove', { names: ['v'], yes: true })).toEqual(['W110', expect.stringContaining("'v' is not in config.yaml")]);
+    expect(await codeOf('remove', { names: ['v'], yes: true })).toEqual([
+      'W110',
+      expect.stringContaining("'v' is not in config.yaml"),
+    ]);
     expect(await bench.call('remove', { names: ['w'], yes: true })).toEqual({ removed: ['w'] });
     expect(await groupWorks(pid as number)).toBe(false);
     expect(await bench.call('status', { name: 'w' })).toMatchObject({ installed: false, running: false });
@@ -458,7 +550,10 @@ describe('worker::*', () => {
     const pid = await pidOf('w');
     await bench.call('restart', { name: 'w', wait: false });
     expect(await pidOf('w', 3)).not.toBe(pid);
-    expect(await codeOf('stop', { name: 'iii-pubsub' })).toEqual(['W105', expect.stringContaining("Cannot stop 'iii-pubsub'")]);
+    expect(await codeOf('stop', { name: 'iii-pubsub' })).toEqual([
+      'W105',
+      expect.stringContaining("Cannot stop 'iii-pubsub'"),
+    ]);
     expect(await codeOf('start', { name: 'ww' })).toEqual(['W110', expect.stringContaining("did you mean 'w'?")]);
   });
 

@@ -61,7 +61,12 @@ export class Supervisor {
   /** Makes the workers be those of the entries in force. One that was stopped by hand stays so. */
   #reconcile(): void {
     if (this.#stopped) return;
-    const wanted = new Map(this.#project.entries().filter(isLocal).map((entry) => [entry.name, entry]));
+    const wanted = new Map(
+      this.#project
+        .entries()
+        .filter(isLocal)
+        .map((entry) => [entry.name, entry]),
+    );
     for (const worker of [...this.#workers.values()]) {
       const entry = wanted.get(worker.name);
       if (entry?.workerPath === worker.folder) worker.reconfigure(entry);
@@ -72,7 +77,10 @@ export class Supervisor {
 
   #enter(entry: SupervisedEntry & { readonly workerPath: string }): void {
     if (!isWorkerName(entry.name)) {
-      this.#host.log.error('worker is not started: its name cannot be used', { worker: entry.name, reason: nameRule(entry.name) });
+      this.#host.log.error('worker is not started: its name cannot be used', {
+        worker: entry.name,
+        reason: nameRule(entry.name),
+      });
       return;
     }
     const worker = new LocalWorker({

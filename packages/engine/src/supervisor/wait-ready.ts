@@ -21,9 +21,12 @@ export async function waitReady(worker: LocalWorker, clock: Clock, timeoutMs = R
     };
     const look = (status: LocalWorkerStatus): void => {
       if (status.state === 'running') settle();
-      else if (status.state === 'failed') settle(new WorkerOpsError('W160', `${worker.name}: ${status.failure ?? 'failed'}`, { state: status.state }));
-      else if (status.state === 'stopping') settle(new WorkerOpsError('W160', `${worker.name} was stopped before it was ready`, { state: status.state }));
-      else if (status.state === 'backing-off' && status.exitsInRow >= CRASH_LOOP_EXITS) settle(new WorkerOpsError('W160', crashLoop(worker.name, status), { state: status.state }));
+      else if (status.state === 'failed')
+        settle(new WorkerOpsError('W160', `${worker.name}: ${status.failure ?? 'failed'}`, { state: status.state }));
+      else if (status.state === 'stopping')
+        settle(new WorkerOpsError('W160', `${worker.name} was stopped before it was ready`, { state: status.state }));
+      else if (status.state === 'backing-off' && status.exitsInRow >= CRASH_LOOP_EXITS)
+        settle(new WorkerOpsError('W160', crashLoop(worker.name, status), { state: status.state }));
     };
     const registration = worker.changed.on(look);
     const timer = clock.setTimer(() => {

@@ -1,7 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { flattenConfig, refusedKeys, workerEnv } from './worker-env.js';
 
-const options = { base: {}, name: 'link', port: 4000, configPath: '/p/config.yaml', runId: 'r', manifestEnv: {}, config: undefined, venv: undefined };
+const options = {
+  base: {},
+  name: 'link',
+  port: 4000,
+  configPath: '/p/config.yaml',
+  runId: 'r',
+  manifestEnv: {},
+  config: undefined,
+  venv: undefined,
+};
 
 describe("a worker's environment", () => {
   it('tells the engine, the name and the project', () => {
@@ -26,7 +35,9 @@ describe("a worker's environment", () => {
   });
 
   it('flattens the configuration', () => {
-    expect(Object.fromEntries(flattenConfig({ smtp: { host: 'x', 'tls-port': 25 }, tags: ['a', 1], on: true, none: null }))).toEqual({
+    expect(
+      Object.fromEntries(flattenConfig({ smtp: { host: 'x', 'tls-port': 25 }, tags: ['a', 1], on: true, none: null })),
+    ).toEqual({
       SMTP_HOST: 'x',
       SMTP_TLS_PORT: '25',
       TAGS: '["a",1]',
@@ -47,7 +58,14 @@ describe("a worker's environment", () => {
   });
 
   it('drops what the package manager that runs the engine left', () => {
-    const env = workerEnv({ ...options, base: { npm_lifecycle_event: 'dev', npm_config_verify_deps_before_run: 'install', npm_config_registry: 'http://r' } });
+    const env = workerEnv({
+      ...options,
+      base: {
+        npm_lifecycle_event: 'dev',
+        npm_config_verify_deps_before_run: 'install',
+        npm_config_registry: 'http://r',
+      },
+    });
     expect(env).toMatchObject({ npm_config_registry: 'http://r' });
     expect(Object.keys(env).filter((key) => key.startsWith('npm_'))).toEqual(['npm_config_registry']);
   });

@@ -8,10 +8,21 @@ const RESERVED = new Set([
 ]); // prettier-ignore
 
 /** Would break or subvert the shell that runs the scripts; a manifest may set them, a `config:` block may not. */
-const NOT_FROM_CONFIG = new Set(['PATH', 'HOME', 'SHELL', 'IFS', 'LD_PRELOAD', 'NODE_OPTIONS', 'PYTHONPATH', 'PYTHONHOME', 'VIRTUAL_ENV']);
+const NOT_FROM_CONFIG = new Set([
+  'PATH',
+  'HOME',
+  'SHELL',
+  'IFS',
+  'LD_PRELOAD',
+  'NODE_OPTIONS',
+  'PYTHONPATH',
+  'PYTHONHOME',
+  'VIRTUAL_ENV',
+]);
 
 /** What a package manager leaves behind when it started the engine; another one trips over it. */
-const PACKAGE_MANAGER_LEFTOVERS = /^(npm_(lifecycle|package)_|npm_(command|execpath|node_execpath)$|npm_config_(verify_deps_before_run|_jsr_registry|npm_globalconfig|node_gyp)$|pnpm_|PNPM_SCRIPT_SRC_DIR$|INIT_CWD$)/i;
+const PACKAGE_MANAGER_LEFTOVERS =
+  /^(npm_(lifecycle|package)_|npm_(command|execpath|node_execpath)$|npm_config_(verify_deps_before_run|_jsr_registry|npm_globalconfig|node_gyp)$|pnpm_|PNPM_SCRIPT_SRC_DIR$|INIT_CWD$)/i;
 
 export interface WorkerEnvOptions {
   readonly base: NodeJS.ProcessEnv;
@@ -34,7 +45,8 @@ export function workerEnv(options: WorkerEnvOptions): Record<string, string> {
     if (value !== undefined && !PACKAGE_MANAGER_LEFTOVERS.test(key)) env[key] = value;
   }
   for (const [key, value] of Object.entries(options.manifestEnv)) if (!RESERVED.has(key)) env[key] = value;
-  for (const [key, value] of flattenConfig(options.config)) if (!NOT_FROM_CONFIG.has(key) && !RESERVED.has(key)) env[key] = value;
+  for (const [key, value] of flattenConfig(options.config))
+    if (!NOT_FROM_CONFIG.has(key) && !RESERVED.has(key)) env[key] = value;
   const url = `ws://localhost:${options.port}`;
   env['III_URL'] = url;
   env['III_ENGINE_URL'] = url;
@@ -65,7 +77,8 @@ export function flattenConfig(config: unknown, prefix = ''): Map<string, string>
     const name = prefix + key.replace(/[^A-Za-z0-9]+/g, '_').toUpperCase();
     if (value === null || value === undefined) continue;
     if (Array.isArray(value)) flat.set(name, JSON.stringify(value));
-    else if (typeof value === 'object') for (const [inner, text] of flattenConfig(value, `${name}_`)) flat.set(inner, text);
+    else if (typeof value === 'object')
+      for (const [inner, text] of flattenConfig(value, `${name}_`)) flat.set(inner, text);
     else flat.set(name, String(value));
   }
   return flat;

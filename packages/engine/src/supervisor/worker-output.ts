@@ -43,8 +43,9 @@ export class WorkerOutput {
 
 /** A line without colours, cursor moves and other control characters: it must not redraw the engine's log. */
 export function readable(text: string): string {
-  // eslint-disable-next-line no-control-regex
-  return stripVTControlCharacters(text).replace(/\x1b./g, '').replace(/[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]/g, '');
+  return stripVTControlCharacters(text)
+    .replace(/\x1b./g, '')
+    .replace(/[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]/g, '');
 }
 
 /** The last lines of a log, oldest first; continues in the file before a rotation. */
