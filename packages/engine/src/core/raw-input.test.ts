@@ -26,7 +26,9 @@ describe('raw input', () => {
     ['{}', 'Failed to deserialize input for state::set: missing field `scope`'],
     ['{"scope":5}', 'Failed to deserialize input for state::set: invalid type: number, expected a string at `scope`'],
   ])('refuses %s by name', (json, message) => {
-    expect(() => read(json).string('scope')).toThrow(expect.objectContaining({ code: 'deserialization_error', message }));
+    expect(() => read(json).string('scope')).toThrow(
+      expect.objectContaining({ code: 'deserialization_error', message }),
+    );
   });
 
   it('names every kind', () => {

@@ -24,7 +24,8 @@ export class RawInput {
     this.#functionId = functionId;
     this.#text = payload.json;
     const spans = scanObject(this.#text);
-    if (spans === undefined) throw deserializationError(functionId, `invalid type: ${jsonKind(this.#text)}, expected an object`);
+    if (spans === undefined)
+      throw deserializationError(functionId, `invalid type: ${jsonKind(this.#text)}, expected an object`);
     this.#spans = spans;
   }
 
@@ -45,7 +46,10 @@ export class RawInput {
   string(field: string): string {
     const text = this.requiredText(field);
     if (text.charCodeAt(0) !== QUOTE) {
-      throw deserializationError(this.#functionId, `invalid type: ${jsonKind(text)}, expected a string at \`${field}\``);
+      throw deserializationError(
+        this.#functionId,
+        `invalid type: ${jsonKind(text)}, expected a string at \`${field}\``,
+      );
     }
     return text.includes('\\') ? (JSON.parse(text) as string) : text.slice(1, -1);
   }

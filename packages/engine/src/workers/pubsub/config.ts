@@ -20,5 +20,6 @@ export const defaultBlock = { adapter: { name: 'local' } } as const;
 /** @throws Error for an adapter that this version does not have */
 export function validatePubsubConfig(config: PubsubConfig): void {
   const name = config?.adapter?.name ?? 'local';
-  if (name !== 'local') throw new Error(`adapter.name: the ${name} adapter of pubsub is not in this version: use local`);
+  if (name !== 'local')
+    throw new Error(`adapter.name: the ${name} adapter of pubsub is not in this version: use local`);
 }

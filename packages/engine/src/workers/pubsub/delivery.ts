@@ -79,13 +79,21 @@ export class Delivery {
   async #ask(subscription: Subscription, condition: string, message: Message): Promise<void> {
     const { data, traceparent, baggage } = message;
     const { namespace } = subscription.binding;
-    const answer = await this.#host.condition(condition, { namespace, payload: Payload.fromJson(data), traceparent, baggage });
+    const answer = await this.#host.condition(condition, {
+      namespace,
+      payload: Payload.fromJson(data),
+      traceparent,
+      baggage,
+    });
     if (answer.verdict === 'run' && this.#subscriptions.of(subscription.topic).includes(subscription)) {
       this.#call(subscription, message);
       return;
     }
     if (answer.verdict === 'error') {
-      this.#warn(subscription, 'condition of a subscriber failed: it does not get the message', { condition, ...failure(answer.error) });
+      this.#warn(subscription, 'condition of a subscriber failed: it does not get the message', {
+        condition,
+        ...failure(answer.error),
+      });
     }
     this.#end(subscription, data.length);
   }
@@ -103,7 +111,9 @@ export class Delivery {
   /** One line at the start of a gap and one at its end, however many are lost. */
   #drop(subscription: Subscription): void {
     if (subscription.dropped++ > 0) return;
-    this.#warn(subscription, 'subscriber is too slow: messages to it are dropped', { in_flight: subscription.inFlight });
+    this.#warn(subscription, 'subscriber is too slow: messages to it are dropped', {
+      in_flight: subscription.inFlight,
+    });
   }
 
   #warn({ binding, topic }: Subscription, text: string, fields: Readonly<Record<string, unknown>>): void {

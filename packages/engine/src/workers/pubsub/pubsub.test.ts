@@ -12,7 +12,11 @@ describe('pubsub', () => {
   const start = async (config: unknown = undefined): Promise<void> => {
     const log = createLog({ level: 'warn', format: 'json', stream: { write: (text) => logged.push(text) } });
     const pubsub = config === undefined ? { name: 'iii-pubsub' } : { name: 'iii-pubsub', config };
-    engine = await createEngine({ cwd: folder.path, config: { workers: [{ name: 'iii-worker-manager', config: { port: 0 } }, pubsub] }, log });
+    engine = await createEngine({
+      cwd: folder.path,
+      config: { workers: [{ name: 'iii-worker-manager', config: { port: 0 } }, pubsub] },
+      log,
+    });
     await engine.start();
   };
   const publish = (topic: unknown, data?: unknown): Promise<unknown> =>
@@ -25,7 +29,12 @@ describe('pubsub', () => {
   ): Promise<{ unregister(): void }> => {
     const worker = engine.worker('subscriber');
     if (handler !== undefined) worker.registerFunction(functionId, handler);
-    const trigger = worker.registerTrigger({ type: 'subscribe', function_id: functionId, config, ...(metadata === undefined ? {} : { metadata }) });
+    const trigger = worker.registerTrigger({
+      type: 'subscribe',
+      function_id: functionId,
+      config,
+      ...(metadata === undefined ? {} : { metadata }),
+    });
     await trigger.ready;
     return trigger;
   };
@@ -35,7 +44,9 @@ describe('pubsub', () => {
     return socket;
   };
   const warnings = (text: string): Record<string, unknown>[] =>
-    logged.filter((line) => line.includes(text)).map((line) => (JSON.parse(line) as { fields: Record<string, unknown> }).fields);
+    logged
+      .filter((line) => line.includes(text))
+      .map((line) => (JSON.parse(line) as { fields: Record<string, unknown> }).fields);
 
   beforeEach(async () => {
     folder = await tempFolder();
@@ -65,7 +76,14 @@ describe('pubsub', () => {
     await start();
     const subscriber = await connect();
     subscriber.serve('on::text', () => null);
-    subscriber.send({ type: 'registertrigger', id: 't1', trigger_type: 'subscribe', function_id: 'on::text', config: { topic: 't' }, metadata: { m: 1 } });
+    subscriber.send({
+      type: 'registertrigger',
+      id: 't1',
+      trigger_type: 'subscribe',
+      function_id: 'on::text',
+      config: { topic: 't' },
+      metadata: { m: 1 },
+    });
     await waitFor(() => engine.core.bindings.get('t1'));
     const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
     const publisher = await connect();
@@ -107,7 +125,11 @@ describe('pubsub', () => {
     [{ topic: '', data: 1 }, 'topic_not_set', 'Topic is not set'],
     [{ topic: 't' }, 'deserialization_error', 'Failed to deserialize input for publish: missing field `data`'],
     [{ data: 1 }, 'deserialization_error', 'Failed to deserialize input for publish: missing field `topic`'],
-    [{ topic: 5, data: 1 }, 'deserialization_error', 'Failed to deserialize input for publish: invalid type: number, expected a string at `topic`'],
+    [
+      { topic: 5, data: 1 },
+      'deserialization_error',
+      'Failed to deserialize input for publish: invalid type: number, expected a string at `topic`',
+    ],
     [null, 'deserialization_error', 'Failed to deserialize input for publish: invalid type: null, expected an object'],
   ])('refuses %j', async (payload, code, message) => {
     await start();
@@ -127,8 +149,18 @@ describe('pubsub', () => {
     await waitFor(() => delivered === 1 && warnings('subscriber failed').length === 2);
     expect(warnings('subscriber failed')).toEqual(
       expect.arrayContaining([
-        expect.objectContaining({ topic: 't', function: 'on::broken', worker: 'subscriber', error: 'broken subscriber' }),
-        expect.objectContaining({ topic: 't', function: 'on::missing', worker: 'subscriber', code: 'function_not_found' }),
+        expect.objectContaining({
+          topic: 't',
+          function: 'on::broken',
+          worker: 'subscriber',
+          error: 'broken subscriber',
+        }),
+        expect.objectContaining({
+          topic: 't',
+          function: 'on::missing',
+          worker: 'subscriber',
+          code: 'function_not_found',
+        }),
       ]),
     );
   });
@@ -141,11 +173,17 @@ describe('pubsub', () => {
       if (n === 4) throw new Error('no idea');
       return n % 2 === 1;
     });
-    await subscribe('on::odd', { topic: 't', condition_function_id: 'is::odd' }, ({ n }: { n: number }) => void seen.push(n));
+    await subscribe(
+      'on::odd',
+      { topic: 't', condition_function_id: 'is::odd' },
+      ({ n }: { n: number }) => void seen.push(n),
+    );
     for (const n of [1, 2, 3, 4, 5]) await publish('t', { n });
     await waitFor(() => seen.length === 3 && warnings('condition of a subscriber failed').length === 1);
     expect(seen.sort()).toEqual([1, 3, 5]);
-    expect(warnings('condition of a subscriber failed')).toEqual([expect.objectContaining({ topic: 't', condition: 'is::odd', error: 'no idea' })]);
+    expect(warnings('condition of a subscriber failed')).toEqual([
+      expect.objectContaining({ topic: 't', condition: 'is::odd', error: 'no idea' }),
+    ]);
   });
 
   it('takes out the unregistered trigger alone, also of one function', async () => {
@@ -158,7 +196,13 @@ describe('pubsub', () => {
     // A second worker that comes and goes silences nobody either.
     const other = await connect();
     other.serve('on::remote', () => null);
-    other.send({ type: 'registertrigger', id: 'remote', trigger_type: 'subscribe', function_id: 'on::remote', config: { topic: 't' } });
+    other.send({
+      type: 'registertrigger',
+      id: 'remote',
+      trigger_type: 'subscribe',
+      function_id: 'on::remote',
+      config: { topic: 't' },
+    });
     await waitFor(() => engine.core.bindings.get('remote'));
     other.drop();
     await waitFor(() => engine.core.bindings.get('remote') === undefined);
@@ -196,7 +240,9 @@ describe('pubsub', () => {
     for (let n = 0; n < 10_050; n++) await publish('t', n);
     await waitFor(() => delivered === 10_050);
     expect(held).toBe(10_000);
-    expect(warnings('too slow')).toEqual([expect.objectContaining({ topic: 't', function: 'on::slow', worker: 'subscriber' })]);
+    expect(warnings('too slow')).toEqual([
+      expect.objectContaining({ topic: 't', function: 'on::slow', worker: 'subscriber' }),
+    ]);
     release();
     await waitFor(() => warnings('keeps up again').length === 1);
     expect(warnings('keeps up again')).toEqual([expect.objectContaining({ function: 'on::slow', dropped: 50 })]);
@@ -225,7 +271,10 @@ describe('pubsub', () => {
   });
 
   it.each([
-    [{ adapter: { name: 'redis', config: { redis_url: 'redis://localhost' } } }, /redis adapter of pubsub is not in this version/],
+    [
+      { adapter: { name: 'redis', config: { redis_url: 'redis://localhost' } } },
+      /redis adapter of pubsub is not in this version/,
+    ],
     [{ adapter: { name: 'local', config: { x: 1 } } }, /x/],
     [{ adaptor: {} }, /adaptor/],
   ])('refuses the configuration %j', async (config, message) => {

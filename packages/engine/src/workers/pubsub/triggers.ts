@@ -5,7 +5,10 @@ import type { Subscriptions } from './subscriptions.js';
 
 const subscribeConfig = z.object({
   topic: z.string().describe('Name of the topic, matched as it is.'),
-  condition_function_id: z.string().nullish().describe('Asked first with the same data; the function runs unless it answers false.'),
+  condition_function_id: z
+    .string()
+    .nullish()
+    .describe('Asked first with the same data; the function runs unless it answers false.'),
 });
 
 /** A topic that is missing, empty or no string is accepted with a warning: such a trigger never fires. */
@@ -19,7 +22,8 @@ export function subscribeTriggerType(host: WorkerHost, subscriptions: Subscripti
     bind(trigger) {
       const config = trigger.config ?? {};
       const parsed = acceptedConfig.safeParse(config);
-      if (!parsed.success) throw new Error(`Failed to parse trigger config: ${describeInputFault(parsed.error, config)}`);
+      if (!parsed.success)
+        throw new Error(`Failed to parse trigger config: ${describeInputFault(parsed.error, config)}`);
       const { topic, condition_function_id } = parsed.data;
       // Also when it replaces a trigger that had a topic.
       subscriptions.remove(trigger.id);

@@ -5,7 +5,9 @@ const kvConfig = z.strictObject({
   store_method: z
     .enum(['in_memory', 'file_based'])
     .nullish()
-    .describe('`file_based` (default): every write is on disk before it is answered. `in_memory`: gone when the engine stops.'),
+    .describe(
+      '`file_based` (default): every write is on disk before it is answered. `in_memory`: gone when the engine stops.',
+    ),
   file_path: z
     .string()
     .min(1)
@@ -26,12 +28,17 @@ export const stateConfig = z
       ])
       .nullish()
       .describe('Where state lives. Default `kv`.'),
-    triggers_enabled: z.boolean().default(true).describe('Fire `state` triggers. While false, events are dropped, not kept. Live.'),
+    triggers_enabled: z
+      .boolean()
+      .default(true)
+      .describe('Fire `state` triggers. While false, events are dropped, not kept. Live.'),
     max_value_bytes: z
       .number()
       .int()
       .nullish()
-      .describe('Largest value as compact JSON, in bytes, for `state::set` and `state::update`; below 1 = no limit. Live.'),
+      .describe(
+        'Largest value as compact JSON, in bytes, for `state::set` and `state::update`; below 1 = no limit. Live.',
+      ),
     save_interval_ms: z.number().int().nullish().describe('Accepted and ignored: writes are never delayed.'),
   })
   .nullish();

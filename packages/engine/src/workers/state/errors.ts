@@ -30,5 +30,8 @@ export function storeError(code: StorageFailureCode, cause: unknown): TrineError
 
 /** @param bytes - size of the value as compact JSON */
 export function valueTooLarge(bytes: number, maxBytes: number): TrineError {
-  return new TrineError(StateCode.valueTooLarge, `value of ${bytes} bytes exceeds the configured max_value_bytes limit of ${maxBytes}`);
+  return new TrineError(
+    StateCode.valueTooLarge,
+    `value of ${bytes} bytes exceeds the configured max_value_bytes limit of ${maxBytes}`,
+  );
 }

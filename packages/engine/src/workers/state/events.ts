@@ -94,7 +94,12 @@ export class StateEvents {
     if (this.#listeners.size === 0) return;
     let delivery: Delivery | undefined;
     const { scope, key } = event;
-    for (const id of [filterId(scope, key), filterId(scope, undefined), filterId(undefined, key), filterId(undefined, undefined)]) {
+    for (const id of [
+      filterId(scope, key),
+      filterId(scope, undefined),
+      filterId(undefined, key),
+      filterId(undefined, undefined),
+    ]) {
       const listeners = this.#byFilter.get(id);
       if (listeners === undefined) continue;
       delivery ??= { text: eventText(event), traceparent: event.traceparent, baggage: event.baggage };
@@ -111,7 +116,8 @@ export class StateEvents {
       (lane !== undefined && lane.length >= MAX_LANE);
     if (full) {
       // One line at the start of a gap and one at its end, however many are lost.
-      if (listener.dropped++ === 0) this.#log(listener, 'state trigger is too slow: its events are dropped', { scope_key: laneId });
+      if (listener.dropped++ === 0)
+        this.#log(listener, 'state trigger is too slow: its events are dropped', { scope_key: laneId });
       return;
     }
     if (listener.dropped > 0) {
@@ -139,7 +145,10 @@ export class StateEvents {
     const { binding, filter } = listener;
     const context = { namespace: binding.namespace, traceparent, baggage };
     if (filter.conditionFunctionId !== undefined) {
-      const answer = await this.#host.condition(filter.conditionFunctionId, { ...context, payload: Payload.fromJson(text) });
+      const answer = await this.#host.condition(filter.conditionFunctionId, {
+        ...context,
+        payload: Payload.fromJson(text),
+      });
       if (answer.verdict === 'skip') return;
       if (answer.verdict === 'error') {
         this.#log(listener, 'condition of a state trigger failed: the event is dropped', {
@@ -160,7 +169,12 @@ export class StateEvents {
   }
 
   #log({ binding }: Listener, message: string, fields: Readonly<Record<string, unknown>>): void {
-    this.#host.log.warn(message, { function: binding.functionId, worker: binding.workerName, trigger: binding.id, ...fields });
+    this.#host.log.warn(message, {
+      function: binding.functionId,
+      worker: binding.workerName,
+      trigger: binding.id,
+      ...fields,
+    });
   }
 }
 
@@ -169,7 +183,9 @@ function failure(error: ErrorBody): Readonly<Record<string, unknown>> {
 }
 
 function filterId(scope: string | undefined, key: string | undefined): string {
-  return scope === undefined ? `*:${key === undefined ? '*' : `=${key}`}` : `${scope.length}:${scope}${key === undefined ? '*' : `=${key}`}`;
+  return scope === undefined
+    ? `*:${key === undefined ? '*' : `=${key}`}`
+    : `${scope.length}:${scope}${key === undefined ? '*' : `=${key}`}`;
 }
 
 /** All six members are always there; an absent value is null. */

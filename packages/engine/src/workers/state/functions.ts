@@ -24,7 +24,10 @@ export interface StateService {
 const address = { scope: z.string(), key: z.string() };
 const change = z.object({ old_value: z.unknown().describe('null when the key was new'), new_value: z.unknown() });
 const keyPath = z.string().describe('One literal first-level key; empty = the root.');
-const anyPath = z.union([z.string(), z.array(z.string())]).nullish().describe('One literal key, or literal nested segments.');
+const anyPath = z
+  .union([z.string(), z.array(z.string())])
+  .nullish()
+  .describe('One literal key, or literal nested segments.');
 
 const updateOp = z.discriminatedUnion('type', [
   z.object({ type: z.literal('set'), path: keyPath, value: z.unknown() }),

@@ -1,6 +1,13 @@
 import { defineWorker } from '../../core/worker-host.js';
-import { openKv } from './adapters/index.js';
-import { defaultBlock, maxValueBytes, stateConfig, stateFile, validateStateConfig, type StateConfig } from './config.js';
+import { openKv, type StateAdapter } from './adapters/index.js';
+import {
+  defaultBlock,
+  maxValueBytes,
+  stateConfig,
+  stateFile,
+  validateStateConfig,
+  type StateConfig,
+} from './config.js';
 import { StateEvents } from './events.js';
 import { stateFunctions, type StateService } from './functions.js';
 import { stateTriggerType } from './triggers.js';
@@ -15,14 +22,15 @@ export const stateWorker = defineWorker<StateConfig>({
   validate: validateStateConfig,
 
   async start(host, config) {
-    let file = stateFile(config, host.projectDir);
-    const open = async (): Promise<StateService['adapter']> => {
-      if (file === ':memory:') host.log.warn('state is kept in memory only: it is gone when the engine stops', { store_method: 'in_memory' });
+    const open = (file: string | undefined): Promise<StateAdapter> => {
+      if (file === ':memory:')
+        host.log.warn('state is kept in memory only: it is gone when the engine stops', { store_method: 'in_memory' });
       return openKv(host.storage, file);
     };
+    let file = stateFile(config, host.projectDir);
     const events = new StateEvents(host);
     const service: StateService = {
-      adapter: await open(),
+      adapter: await open(file),
       triggersEnabled: config?.triggers_enabled ?? true,
       maxValueBytes: maxValueBytes(config),
       events,
@@ -35,15 +43,10 @@ export const stateWorker = defineWorker<StateConfig>({
         const next = changed as StateConfig;
         const nextFile = stateFile(next, host.projectDir);
         if (nextFile !== file) {
-          const previous = file;
+          const previous = service.adapter;
+          service.adapter = await open(nextFile);
           file = nextFile;
-          const opened = await open().catch((error: unknown) => {
-            file = previous;
-            throw error;
-          });
-          const old = service.adapter;
-          service.adapter = opened;
-          await old.close();
+          await previous.close();
         }
         service.triggersEnabled = next?.triggers_enabled ?? true;
         service.maxValueBytes = maxValueBytes(next);

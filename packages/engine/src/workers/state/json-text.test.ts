@@ -23,8 +23,13 @@ describe('JSON text', () => {
     expect(concatStrings('"a"', '""')).toBe('"a"');
   });
 
-  it.each(['{ "a" : [ 1 , 2 ],\n "b": "x y" }', '"\\u00e9 \\u20ac \\ud83d\\ude00 \\/ \\" \\\\ \\n \\u000a \\u0001 \\u0041"', '"é€😀"', 'true', '{"é":null}'])(
-    'measures %s as its compact form',
-    (text) => expect(compactBytes(text)).toBe(Buffer.byteLength(JSON.stringify(JSON.parse(text)))),
+  it.each([
+    '{ "a" : [ 1 , 2 ],\n "b": "x y" }',
+    '"\\u00e9 \\u20ac \\ud83d\\ude00 \\/ \\" \\\\ \\n \\u000a \\u0001 \\u0041"',
+    '"é€😀"',
+    'true',
+    '{"é":null}',
+  ])('measures %s as its compact form', (text) =>
+    expect(compactBytes(text)).toBe(Buffer.byteLength(JSON.stringify(JSON.parse(text)))),
   );
 });

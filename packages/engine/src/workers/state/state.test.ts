@@ -25,8 +25,14 @@ describe('state', () => {
     await engine.start();
   };
   const startState = (state: object = {}): Promise<void> =>
-    start({ workers: [{ name: 'iii-worker-manager', config: { port: 0 } }, { name: 'iii-state', config: state }] });
-  const call = (op: string, payload: unknown): Promise<unknown> => engine.worker('caller').trigger({ function_id: `state::${op}`, payload });
+    start({
+      workers: [
+        { name: 'iii-worker-manager', config: { port: 0 } },
+        { name: 'iii-state', config: state },
+      ],
+    });
+  const call = (op: string, payload: unknown): Promise<unknown> =>
+    engine.worker('caller').trigger({ function_id: `state::${op}`, payload });
 
   beforeEach(async () => {
     folder = await tempFolder();
@@ -40,7 +46,10 @@ describe('state', () => {
 
   it('answers every function in its shape', async () => {
     await startState();
-    expect(await call('set', { scope: 'links', key: 'a', value: { url: 'x' } })).toEqual({ old_value: null, new_value: { url: 'x' } });
+    expect(await call('set', { scope: 'links', key: 'a', value: { url: 'x' } })).toEqual({
+      old_value: null,
+      new_value: { url: 'x' },
+    });
     expect(await call('set', { scope: 'links', key: 'a', data: 2 })).toEqual({ old_value: { url: 'x' }, new_value: 2 });
     expect(await call('set', { scope: 'links', key: 'b', value: null })).toEqual({ old_value: null, new_value: null });
     expect(await call('get', { scope: 'links', key: 'a' })).toBe(2);
@@ -48,11 +57,22 @@ describe('state', () => {
     expect(await call('list', { scope: 'links' })).toEqual([2, null]);
     expect(await call('list', { scope: 'nothing' })).toEqual([]);
     expect(await call('list_groups', {})).toEqual({ groups: ['links'] });
-    expect(await call('update', { scope: 'links', key: 'n', ops: [{ type: 'increment', path: 'hits', by: 1 }] })).toEqual({
+    expect(
+      await call('update', { scope: 'links', key: 'n', ops: [{ type: 'increment', path: 'hits', by: 1 }] }),
+    ).toEqual({
       old_value: null,
       new_value: { hits: 1 },
     });
-    expect(await call('update', { scope: 'links', key: 'n', ops: [{ type: 'increment', path: 'hits', by: 1 }, { type: 'append', value: 1 }] })).toEqual({
+    expect(
+      await call('update', {
+        scope: 'links',
+        key: 'n',
+        ops: [
+          { type: 'increment', path: 'hits', by: 1 },
+          { type: 'append', value: 1 },
+        ],
+      }),
+    ).toEqual({
       old_value: { hits: 1 },
       new_value: { hits: 2 },
       errors: [expect.objectContaining({ op_index: 1, code: 'append.type_mismatch' })],
@@ -72,11 +92,15 @@ describe('state', () => {
   });
 
   it('keeps the text of numbers over sockets, updates and a restart', async () => {
-    const config = { adapter: { name: 'kv', config: { store_method: 'file_based', file_path: './data/state_store.db' } } };
+    const config = {
+      adapter: { name: 'kv', config: { store_method: 'file_based', file_path: './data/state_store.db' } },
+    };
     await startState(config);
     const text = '{"float":1.0,"big":12345678901234567890}';
     const first = await RawWorker.connect(engine.url);
-    first.send(`{"type":"invokefunction","invocation_id":"${ID}","function_id":"state::set","data":{"scope":"s","key":"k","value":${text}}}`);
+    first.send(
+      `{"type":"invokefunction","invocation_id":"${ID}","function_id":"state::set","data":{"scope":"s","key":"k","value":${text}}}`,
+    );
     await first.frame('invocationresult');
     expect(first.texts.at(-1)).toContain(`"new_value":${text}`);
     await call('update', { scope: 's', key: 'k', ops: [{ type: 'set', path: 'n', value: 1 }] });
@@ -97,14 +121,20 @@ describe('state', () => {
     ['get', null, 'invalid type: null, expected an object'],
     ['delete', { scope: 's' }, 'missing field `key`'],
     ['update', { scope: 's', key: 'k' }, 'missing field `ops`'],
-    ['update', { scope: 's', key: 'k', ops: [{ type: 'increment', path: '', by: 1.5 }] }, 'expected an integer at `by`'],
+    [
+      'update',
+      { scope: 's', key: 'k', ops: [{ type: 'increment', path: '', by: 1.5 }] },
+      'expected an integer at `by`',
+    ],
     ['list', {}, 'missing field `scope`'],
   ])('refuses a bad input of %s', async (op, payload, detail) => {
     await startState();
     await expect(call(op, payload)).rejects.toThrow(
       expect.objectContaining({
         code: 'deserialization_error',
-        message: expect.stringMatching(new RegExp(`^Failed to deserialize input for state::${op}: .*${detail}`)) as string,
+        message: expect.stringMatching(
+          new RegExp(`^Failed to deserialize input for state::${op}: .*${detail}`),
+        ) as string,
       }),
     );
   });
@@ -118,10 +148,14 @@ describe('state', () => {
       }) as object;
     expect(await call('set', { scope: 's', key: 'k', value: '12345' })).toMatchObject({ new_value: '12345' });
     await expect(call('set', { scope: 's', key: 'k', value: '123456' })).rejects.toThrow(refused(8));
-    await expect(call('update', { scope: 's', key: 'k', ops: [{ type: 'append', value: '67' }] })).rejects.toThrow(refused(9));
+    await expect(call('update', { scope: 's', key: 'k', ops: [{ type: 'append', value: '67' }] })).rejects.toThrow(
+      refused(9),
+    );
     expect(await call('get', { scope: 's', key: 'k' })).toBe('12345');
     const raw = await RawWorker.connect(engine.url);
-    raw.send(`{"type":"invokefunction","invocation_id":"${ID}","function_id":"state::set","data":{"scope":"s","key":"k","value":{ "a" : 1 }}}`);
+    raw.send(
+      `{"type":"invokefunction","invocation_id":"${ID}","function_id":"state::set","data":{"scope":"s","key":"k","value":{ "a" : 1 }}}`,
+    );
     expect(await raw.frame('invocationresult')).not.toHaveProperty('error');
     raw.drop();
   });
@@ -132,7 +166,12 @@ describe('state', () => {
     const listen = async (id: string, config: object, metadata?: unknown): Promise<{ unregister(): void }> => {
       const worker = engine.worker('listener');
       worker.registerFunction(id, (change: Change, meta) => void seen.push({ change, metadata: meta }));
-      const trigger = worker.registerTrigger({ type: 'state', function_id: id, config, ...(metadata === undefined ? {} : { metadata }) });
+      const trigger = worker.registerTrigger({
+        type: 'state',
+        function_id: id,
+        config,
+        ...(metadata === undefined ? {} : { metadata }),
+      });
       await trigger.ready;
       return trigger;
     };
@@ -172,10 +211,19 @@ describe('state', () => {
       await listen('on::both', { scope: 's', key: 'k' });
       await listen('on::scope', { scope: 's' });
       await listen('on::key', { scope: null, key: 'k' });
-      for (const [scope, key] of [['s', 'k'], ['s', 'x'], ['x', 'k'], ['x', 'x'], ['*', '*']]) await call('set', { scope, key, value: 0 });
+      for (const [scope, key] of [
+        ['s', 'k'],
+        ['s', 'x'],
+        ['x', 'k'],
+        ['x', 'x'],
+        ['*', '*'],
+      ])
+        await call('set', { scope, key, value: 0 });
       await call('set', { scope: 's', key: 'k', value: 'last' });
       await waitFor(() => seen.filter(({ change }) => change.new_value === 'last').length === 3);
-      const places = seen.filter(({ change }) => change.new_value === 0).map(({ change }) => `${change.scope}/${change.key}`);
+      const places = seen
+        .filter(({ change }) => change.new_value === 0)
+        .map(({ change }) => `${change.scope}/${change.key}`);
       expect(places.sort()).toEqual(['s/k', 's/k', 's/k', 's/x', 'x/k']);
     });
 
@@ -189,7 +237,9 @@ describe('state', () => {
       for (const value of [1, 2, 3, 4, 5]) await call('set', { scope: 's', key: 'k', value });
       await waitFor(() => seen.length === 3);
       expect(seen.map(({ change }) => change.new_value)).toEqual([1, 3, 5]);
-      expect(logged.filter((line) => line.includes('condition of a state trigger failed'))).toEqual([expect.stringContaining('no idea')]);
+      expect(logged.filter((line) => line.includes('condition of a state trigger failed'))).toEqual([
+        expect.stringContaining('no idea'),
+      ]);
     });
 
     it('deliver the events of one key one after the other, those of others meanwhile, and let the writer go on', async () => {
@@ -231,7 +281,9 @@ describe('state', () => {
       expect(values).toEqual(Array.from({ length: 1_001 }, (_, value) => value));
       await call('set', { scope: 's', key: 'k', value: -1 });
       await waitFor(() => values.at(-1) === -1);
-      expect(logged.filter((line) => line.includes('takes events again'))).toEqual([expect.stringContaining('"dropped":99')]);
+      expect(logged.filter((line) => line.includes('takes events again'))).toEqual([
+        expect.stringContaining('"dropped":99'),
+      ]);
     });
 
     it('log a function that fails and go on', async () => {
@@ -246,7 +298,9 @@ describe('state', () => {
       await call('set', { scope: 's', key: 'k', value: 2 });
       await waitFor(() => seen.length === 1);
       const [line] = logged.filter((each) => each.includes('function of a state trigger failed'));
-      expect(JSON.parse(line ?? '{}')).toMatchObject({ fields: { function: 'on::change', worker: 'listener', error: 'broken handler' } });
+      expect(JSON.parse(line ?? '{}')).toMatchObject({
+        fields: { function: 'on::change', worker: 'listener', error: 'broken handler' },
+      });
     });
 
     it('end when they are unregistered', async () => {
@@ -262,7 +316,9 @@ describe('state', () => {
 
     it('are refused with a config of the wrong type', async () => {
       await startState();
-      const { ready } = engine.worker('listener').registerTrigger({ type: 'state', function_id: 'f', config: { scope: 5 } });
+      const { ready } = engine
+        .worker('listener')
+        .registerTrigger({ type: 'state', function_id: 'f', config: { scope: 5 } });
       await expect(ready).rejects.toThrow(/Failed to parse trigger config: field `scope`/);
     });
 
@@ -289,7 +345,10 @@ describe('state', () => {
     });
 
     it.each([
-      [{ adapter: { name: 'redis', config: { redis_url: 'redis://localhost' } } }, /redis adapter of state is not in this version/],
+      [
+        { adapter: { name: 'redis', config: { redis_url: 'redis://localhost' } } },
+        /redis adapter of state is not in this version/,
+      ],
       [{ adapter: { name: 'bridge' } }, /bridge adapter of state is not in this version/],
       [{ adapter: { name: 'kv', config: { store_method: 'file' } } }, /store_method/],
       [{ adapter: { name: 'kv', config: { file_pth: 'x' } } }, /file_pth/],
@@ -299,19 +358,34 @@ describe('state', () => {
     });
 
     it('refuses a folder where the file should be', async () => {
-      await expect(startState({ adapter: { name: 'kv', config: { store_method: 'file_based', file_path: '.' } } })).rejects.toThrow(/is a folder/);
+      await expect(
+        startState({ adapter: { name: 'kv', config: { store_method: 'file_based', file_path: '.' } } }),
+      ).rejects.toThrow(/is a folder/);
     });
 
     it('applies edits without a restart, another file included', async () => {
       const path = join(folder.path, 'config.yaml');
       const write = (state: object): Promise<void> =>
-        writeFile(path, JSON.stringify({ workers: [{ name: 'iii-worker-manager', config: { port: 0 } }, { name: 'iii-state', config: state }] }));
+        writeFile(
+          path,
+          JSON.stringify({
+            workers: [
+              { name: 'iii-worker-manager', config: { port: 0 } },
+              { name: 'iii-state', config: state },
+            ],
+          }),
+        );
       await write({});
       await start('config.yaml');
       await call('set', { scope: 's', key: 'k', value: 'old file' });
 
       await write({ max_value_bytes: 3 });
-      await waitFor(async () => call('set', { scope: 's', key: 'x', value: 12345 }).then(() => false, (error: { code: string }) => error.code === 'VALUE_TOO_LARGE'));
+      await waitFor(async () =>
+        call('set', { scope: 's', key: 'x', value: 12345 }).then(
+          () => false,
+          (error: { code: string }) => error.code === 'VALUE_TOO_LARGE',
+        ),
+      );
       expect(await call('get', { scope: 's', key: 'k' })).toBe('old file');
 
       await write({ adapter: { name: 'kv', config: { file_path: 'other.db' } } });

@@ -97,7 +97,9 @@ export default defineStore({
         for (const value of all.iterate(scope) as IterableIterator<string>) {
           length += value.length + 1;
           if (length > MAX_LIST_LENGTH) {
-            throw new Error(`the values of scope '${scope}' are larger than ${MAX_LIST_LENGTH} bytes together: spread them over more scopes`);
+            throw new Error(
+              `the values of scope '${scope}' are larger than ${MAX_LIST_LENGTH} bytes together: spread them over more scopes`,
+            );
           }
           values.push(value);
         }

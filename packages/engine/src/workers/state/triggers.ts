@@ -6,7 +6,10 @@ import type { StateEvents } from './events.js';
 const stateTriggerConfig = z.object({
   scope: z.string().nullish().describe('Only events of this scope. Left out: of every scope.'),
   key: z.string().nullish().describe('Only events of this key. Left out: of every key.'),
-  condition_function_id: z.string().nullish().describe('Asked first with the same event; the trigger fires unless it answers false.'),
+  condition_function_id: z
+    .string()
+    .nullish()
+    .describe('Asked first with the same event; the trigger fires unless it answers false.'),
 });
 
 const stateEvent = z.object({
@@ -27,9 +30,14 @@ export function stateTriggerType(events: StateEvents): TriggerTypeDefinition {
     bind(trigger) {
       const config = trigger.config ?? {};
       const parsed = stateTriggerConfig.safeParse(config);
-      if (!parsed.success) throw new Error(`Failed to parse trigger config: ${describeInputFault(parsed.error, config)}`);
+      if (!parsed.success)
+        throw new Error(`Failed to parse trigger config: ${describeInputFault(parsed.error, config)}`);
       const { scope, key, condition_function_id } = parsed.data;
-      events.add(trigger, { scope: scope ?? undefined, key: key ?? undefined, conditionFunctionId: condition_function_id ?? undefined });
+      events.add(trigger, {
+        scope: scope ?? undefined,
+        key: key ?? undefined,
+        conditionFunctionId: condition_function_id ?? undefined,
+      });
     },
     unbind(trigger) {
       events.remove(trigger.id);

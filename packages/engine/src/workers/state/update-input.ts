@@ -22,10 +22,14 @@ const MAX_I64_LENGTH = String(MIN_I64).length;
  * @throws TrineError `deserialization_error` when one of them has not the shape of its type
  */
 export function readUpdateOps(functionId: string, text: string): UpdateOp[] {
-  if (jsonKind(text) !== 'array') throw deserializationError(functionId, `invalid type: ${jsonKind(text)}, expected an array at \`ops\``);
+  if (jsonKind(text) !== 'array')
+    throw deserializationError(functionId, `invalid type: ${jsonKind(text)}, expected an array at \`ops\``);
   const elements = elementTexts(text);
   if (elements.length > MAX_UPDATE_OPS) {
-    throw deserializationError(functionId, `\`ops\` has ${elements.length} operations, the limit is ${MAX_UPDATE_OPS}: send several updates`);
+    throw deserializationError(
+      functionId,
+      `\`ops\` has ${elements.length} operations, the limit is ${MAX_UPDATE_OPS}: send several updates`,
+    );
   }
   return elements.map((element, index) => new OpInput(functionId, index, element).read());
 }
@@ -41,7 +45,8 @@ class OpInput {
     this.#index = index;
     this.#text = text;
     const spans = scanObject(text);
-    if (spans === undefined) throw deserializationError(functionId, `ops[${index}]: invalid type: ${jsonKind(text)}, expected an object`);
+    if (spans === undefined)
+      throw deserializationError(functionId, `ops[${index}]: invalid type: ${jsonKind(text)}, expected an object`);
     this.#spans = spans;
   }
 
@@ -59,13 +64,16 @@ class OpInput {
       case 'remove':
         return { type, path: this.#key() };
       default:
-        throw this.#fault(`unknown variant \`${type}\`, expected one of ${TYPES.map((name) => `\`${name}\``).join(', ')}`);
+        throw this.#fault(
+          `unknown variant \`${type}\`, expected one of ${TYPES.map((name) => `\`${name}\``).join(', ')}`,
+        );
     }
   }
 
   #withValue(type: 'set' | 'merge' | 'append', path: Path, value: string): UpdateOp {
     const depth = path.length + 1 + nestingDepth(value);
-    if (depth > MAX_VALUE_DEPTH) throw this.#fault(`the value would be nested ${depth} levels deep, the limit is ${MAX_VALUE_DEPTH}`);
+    if (depth > MAX_VALUE_DEPTH)
+      throw this.#fault(`the value would be nested ${depth} levels deep, the limit is ${MAX_VALUE_DEPTH}`);
     return { type, path, value };
   }
 
@@ -80,15 +88,18 @@ class OpInput {
     if (text === undefined || text === 'null') return [];
     if (jsonKind(text) !== 'array') return this.#key();
     return elementTexts(text).map((segment) => {
-      if (jsonKind(segment) !== 'string') throw this.#fault(`invalid type: ${jsonKind(segment)}, expected a string in \`path\``);
+      if (jsonKind(segment) !== 'string')
+        throw this.#fault(`invalid type: ${jsonKind(segment)}, expected a string in \`path\``);
       return JSON.parse(segment) as string;
     });
   }
 
   #integer(field: string): string {
     const text = this.#required(field);
-    if (jsonKind(text) !== 'number') throw this.#fault(`invalid type: ${jsonKind(text)}, expected an integer at \`${field}\``);
-    if (/[.eE]/.test(text)) throw this.#fault(`invalid type: floating point \`${text}\`, expected an integer at \`${field}\``);
+    if (jsonKind(text) !== 'number')
+      throw this.#fault(`invalid type: ${jsonKind(text)}, expected an integer at \`${field}\``);
+    if (/[.eE]/.test(text))
+      throw this.#fault(`invalid type: floating point \`${text}\`, expected an integer at \`${field}\``);
     if (text.length > MAX_I64_LENGTH || BigInt(text) > MAX_I64 || BigInt(text) < MIN_I64) {
       throw this.#fault(`invalid value: integer \`${text.slice(0, MAX_I64_LENGTH)}\`, expected i64 at \`${field}\``);
     }
@@ -97,7 +108,8 @@ class OpInput {
 
   #string(field: string): string {
     const text = this.#required(field);
-    if (jsonKind(text) !== 'string') throw this.#fault(`invalid type: ${jsonKind(text)}, expected a string at \`${field}\``);
+    if (jsonKind(text) !== 'string')
+      throw this.#fault(`invalid type: ${jsonKind(text)}, expected a string at \`${field}\``);
     return JSON.parse(text) as string;
   }
 

@@ -51,19 +51,23 @@ const MAX_INTEGER_LENGTH = 20;
  *
  * @param stored - raw text of the value, undefined when the key does not exist
  */
-export function applyUpdateOps(stored: string | undefined, ops: readonly UpdateOp[]): { value: string; errors: UpdateOpError[] } {
+export function applyUpdateOps(
+  stored: string | undefined,
+  ops: readonly UpdateOp[],
+): { value: string; errors: UpdateOpError[] } {
   const target = new UpdateTarget(stored);
   const errors: UpdateOpError[] = [];
   ops.forEach((op, index) => {
     const fault = target.apply(op);
-    if (fault !== undefined) errors.push({ op_index: index, code: fault.code, message: fault.message, doc_url: UPDATE_ERRORS_URL });
+    if (fault !== undefined)
+      errors.push({ op_index: index, code: fault.code, message: fault.message, doc_url: UPDATE_ERRORS_URL });
   });
   return { value: print(target.root), errors };
 }
 
 /** Raw text, or an object that was opened to reach into it. */
 type Node = string | Members;
-interface Members extends Map<string, Node> {}
+type Members = Map<string, Node>;
 
 interface Fault {
   readonly code: string;
@@ -175,10 +179,10 @@ class UpdateTarget {
   /** The object at a path; whatever is missing or no object on the way becomes `{}`, the root included. */
   #descend(path: Path): Members {
     let members = this.#openRoot();
-    if (members === undefined) this.root = members = new Map();
+    if (members === undefined) this.root = members = new Map<string, Node>();
     for (const segment of path) {
       const child = members.get(segment);
-      const next: Members = (child === undefined ? undefined : open(child)) ?? new Map();
+      const next: Members = (child === undefined ? undefined : open(child)) ?? new Map<string, Node>();
       members.set(segment, next);
       members = next;
     }
@@ -229,7 +233,10 @@ function appended(leaf: Node, value: string, label: string): string | Fault {
   if (kind === 'array') return pushElement(leaf as string, value);
   if (kind === 'string') {
     if (valueKind === 'string') return concatStrings(leaf as string, value);
-    return { code: 'append.type_mismatch', message: `Expected string append value at path '${label}', got ${valueKind}.` };
+    return {
+      code: 'append.type_mismatch',
+      message: `Expected string append value at path '${label}', got ${valueKind}.`,
+    };
   }
   const message = `Cannot append at path '${label}': target is ${kind}, expected array, string, null, or missing field.`;
   return { code: 'append.type_mismatch', message };
@@ -237,7 +244,10 @@ function appended(leaf: Node, value: string, label: string): string | Fault {
 
 function pathFault(op: UpdateOp): Fault | undefined {
   if (op.path.length > MAX_PATH_DEPTH) {
-    return { code: `${op.type}.path.too_deep`, message: `Path depth ${op.path.length} exceeds maximum of ${MAX_PATH_DEPTH}` };
+    return {
+      code: `${op.type}.path.too_deep`,
+      message: `Path depth ${op.path.length} exceeds maximum of ${MAX_PATH_DEPTH}`,
+    };
   }
   for (const segment of op.path) {
     if (segment === '') return { code: `${op.type}.path.empty_segment`, message: 'Path contains an empty segment' };
@@ -247,7 +257,10 @@ function pathFault(op: UpdateOp): Fault | undefined {
       return { code: `${op.type}.path.segment_too_long`, message };
     }
     if (POLLUTING_KEYS.has(segment)) {
-      return { code: `${op.type}.path.proto_polluted`, message: `Path segment '${segment}' is not allowed (prototype pollution).` };
+      return {
+        code: `${op.type}.path.proto_polluted`,
+        message: `Path segment '${segment}' is not allowed (prototype pollution).`,
+      };
     }
   }
   return undefined;
@@ -262,11 +275,17 @@ function mergeFault(value: string): Fault | undefined {
   }
   for (const key of members.keys()) {
     if (!POLLUTING_KEYS.has(key)) continue;
-    return { code: 'merge.value.proto_polluted', message: `Merge value top-level key "${key}" is a prototype-pollution sink` };
+    return {
+      code: 'merge.value.proto_polluted',
+      message: `Merge value top-level key "${key}" is a prototype-pollution sink`,
+    };
   }
   const depth = nestingDepth(value);
   if (depth <= MAX_MERGE_DEPTH) return undefined;
-  return { code: 'merge.value.too_deep', message: `Merge value JSON nesting depth ${depth} exceeds maximum of ${MAX_MERGE_DEPTH}` };
+  return {
+    code: 'merge.value.too_deep',
+    message: `Merge value JSON nesting depth ${depth} exceeds maximum of ${MAX_MERGE_DEPTH}`,
+  };
 }
 
 function targetNotObject(type: UpdateOp['type'], label: string, root: Node): Fault {

@@ -52,7 +52,8 @@ describe('state in an SQLite file', () => {
   let folder: TempFolder;
   let storage: StorageThreads;
 
-  const start = (): StorageThreads => new StorageThreads({ projectDir: folder.path, dataDir: join(folder.path, 'data') });
+  const start = (): StorageThreads =>
+    new StorageThreads({ projectDir: folder.path, dataDir: join(folder.path, 'data') });
 
   beforeEach(async () => {
     folder = await tempFolder();
@@ -94,7 +95,13 @@ describe('state in an SQLite file', () => {
 
   it('lists values in the order in which their keys were first set, and scopes in the order of their names', async () => {
     const kv = await openKv(storage, undefined);
-    for (const [key, value] of [['b', '1'], ['a', '2'], ['c', '3'], ['b', '4']] as const) await kv.set('scope', key, value);
+    for (const [key, value] of [
+      ['b', '1'],
+      ['a', '2'],
+      ['c', '3'],
+      ['b', '4'],
+    ] as const)
+      await kv.set('scope', key, value);
     await kv.set('other', 'x', '1');
     await kv.set('éa', 'x', '1');
     expect(await kv.list('scope')).toBe('[4,2,3]');

@@ -27,7 +27,11 @@ interface Activity {
 }
 
 /** @param file - absolute path; undefined = the engine's own file; `:memory:` keeps nothing */
-export async function openKv(storage: Storage, file: string | undefined, cache = new ValueCache()): Promise<StateAdapter> {
+export async function openKv(
+  storage: Storage,
+  file: string | undefined,
+  cache = new ValueCache(),
+): Promise<StateAdapter> {
   const module = builtUrl(import.meta.url, '../store.js');
   return new KvAdapter(await storage.open(file === undefined ? { module } : { module, file }), cache);
 }
@@ -78,7 +82,12 @@ class KvAdapter implements StateAdapter {
   }
 
   /** Follows a write and remembers the key's new value when it is committed. */
-  #write<T>(scope: string, key: string, answer: Promise<T>, newValue: (answer: T) => string | undefined | typeof UNCHANGED): Promise<T> {
+  #write<T>(
+    scope: string,
+    key: string,
+    answer: Promise<T>,
+    newValue: (answer: T) => string | undefined | typeof UNCHANGED,
+  ): Promise<T> {
     const id = cacheId(scope, key);
     const activity = this.#activity(id);
     activity.writes++;
