@@ -1,6 +1,6 @@
 /** Installs a worker's dependencies, once for each state of its manifest and dependency files. */
 import { access, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { InstallError } from './errors.js';
 import { authoredFingerprint, installFingerprint } from './fingerprint.js';
 import { launch, type Stream } from './launch.js';
@@ -67,14 +67,17 @@ async function makeVenv(venv: string, options: InstallOptions): Promise<void> {
   // A link to a Python that was removed or upgraded does not exist.
   const usable = await exists(join(venv, 'bin', 'python'));
   if (usable && (await exists(join(venv, 'bin', 'pip')))) return;
-  const python = (await findPython(options.env['PATH'] ?? '')) ?? 'python3';
-  await runCommand(`${python} -m venv ${usable ? '' : '--clear '}.venv`, options);
+  // Made by the system's Python: one that is being mended cannot make itself.
+  const path = (options.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== join(venv, 'bin'));
+  const python = (await findPython(path)) ?? 'python3';
+  const env = { ...options.env, PATH: path.join(delimiter) };
+  await runCommand(`${python} -m venv ${usable ? '' : '--clear '}.venv`, { ...options, env });
 }
 
-async function findPython(path: string): Promise<string | undefined> {
-  const folders = path.split(':').filter((folder) => folder !== '');
-  for (const name of ['python3', 'python'])
-    for (const folder of folders) if (await exists(join(folder, name))) return name;
+async function findPython(path: readonly string[]): Promise<string | undefined> {
+  for (const name of ['python3', 'python']) {
+    for (const folder of path) if (await exists(join(folder, name))) return name;
+  }
   return undefined;
 }
 
