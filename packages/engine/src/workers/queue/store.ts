@@ -194,7 +194,7 @@ export default defineStore({
     const setEnded = db.prepare('UPDATE queue_lines SET ended_at = ? WHERE id = ?');
     const addExpired = db.prepare('UPDATE queue_lines SET expired = expired + ? WHERE id = ?');
     const deleteLine = db.prepare(
-      `DELETE FROM queue_lines WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM queue_dead WHERE line = ?1)`,
+      'DELETE FROM queue_lines WHERE id = @line AND NOT EXISTS (SELECT 1 FROM queue_dead WHERE line = @line)',
     );
     const insertJob = db.prepare(
       `INSERT INTO queue_jobs (seq, line, lane, receipt, function_id, namespace, group_key, message, data, size, metadata,
@@ -241,7 +241,7 @@ export default defineStore({
     return {
       /** Relative delays never grow because the clock was set back while the engine was down. */
       start(now: number): void {
-        db.prepare('UPDATE queue_jobs SET due = ?1 + delay WHERE due IS NOT NULL AND due > ?1 + delay').run(now);
+        db.prepare('UPDATE queue_jobs SET due = @now + delay WHERE due IS NOT NULL AND due > @now + delay').run({ now });
       },
 
       putLine(id: number, isTopic: number, name: string, namespace: string, functionId: string, settings: string, offlineSince: number | null): void {
@@ -367,7 +367,7 @@ export default defineStore({
 
       /** Forgets a line; it stays while it has dead letters. */
       deleteLine(line: number): boolean {
-        return deleteLine.run(line).changes > 0;
+        return deleteLine.run({ line }).changes > 0;
       },
 
       dropHeld(topic: string, before: number): { readonly count: number; readonly bytes: number } {
@@ -388,7 +388,7 @@ export default defineStore({
     );
     // Indexes queue_dead_job and queue_dead_receipt.
     const findDead = db.prepare(
-      `SELECT seq, line, function_id AS functionId, namespace, group_key AS "group", size FROM queue_dead WHERE job_id = ?1 OR receipt = ?1`,
+      `SELECT seq, line, function_id AS functionId, namespace, group_key AS "group", size FROM queue_dead WHERE job_id = @id OR receipt = @id`,
     );
 
     function take(rows: IterableIterator<JobRow>): JobRow[] {
@@ -453,7 +453,7 @@ export default defineStore({
       },
 
       findDead(id: string): DeadKey[] {
-        return findDead.all(id) as DeadKey[];
+        return findDead.all({ id }) as DeadKey[];
       },
     };
   },
