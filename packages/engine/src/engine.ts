@@ -18,7 +18,7 @@ import type { RouterLimits } from './core/router.js';
 import type { WorkerDefinition } from './core/worker-host.js';
 import { registerWorkerFunction } from './core/worker-register.js';
 import type { HeartbeatOptions } from './listener/index.js';
-import { openProject, type Project } from './project.js';
+import { Project } from './project.js';
 import { StorageThreads } from './storage/index.js';
 import { supervisorWorker } from './supervisor/index.js';
 import { ENGINE_VERSION } from './version.js';
@@ -72,9 +72,10 @@ export async function createEngine(options: EngineOptions = {}): Promise<Engine>
   const engine = (): Engine => parts.engine as Engine;
   const workers = builtInWorkers({
     log: () => log,
+    configuration: () => engine().project.source,
     workerPort: () => ({ core: engine().core, telemetry: telemetrySink(log), heartbeat: options.heartbeat, sessionLimits: options.limits }),
   });
-  const project = await openProject({
+  const project = await Project.open({
     config: options.config ?? 'config.yaml',
     cwd,
     catalog: catalogOf(workers),
@@ -188,6 +189,7 @@ export class Engine {
 
   async #start(): Promise<void> {
     this.#state = 'starting';
+    const reload = this.#log.for('iii::reload');
     try {
       const host = this.#builtIns.host('iii-engine-functions');
       registerWorkerFunction(this.core, host);
@@ -195,14 +197,12 @@ export class Engine {
       for (const warning of this.project.current.warnings) this.#log.warn(warning);
       const wanted = [...this.#withAlwaysOn(this.project.current.entries)].sort(byStartOrder);
       for (const entry of wanted) await this.#startEntry(entry);
-      const supervised = this.project.supervised(() => this.#workerPort, () => this.#applied);
+      const supervised = this.project.supervised({ port: () => this.#workerPort, entries: () => this.#applied });
       if (supervised !== undefined) {
         await this.#builtIns.start({ id: SUPERVISOR, name: SUPERVISOR, config: {} }, supervisorWorker(supervised));
       }
-      await this.project.watch({
-        changed: (next) => this.apply(next),
-        refused: (message) => this.#log.error(`reload: refused, the engine runs on with the configuration before: ${message}`),
-      });
+      await this.project.watch((message) => reload.error(`reload: refused, what ran before runs on: ${message}`));
+      if (this.project.current.file !== undefined) reload.info(`reload: watching ${this.project.current.file}`);
       this.#state = 'running';
     } catch (error) {
       await this.stop();

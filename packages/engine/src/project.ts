@@ -1,77 +1,90 @@
 /**
- * The configuration an engine runs with, from a file that is watched or from an object.
+ * The configuration an engine runs with: a file that is watched, or an object.
  */
-import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { parseProject, projectFromValue, type Catalog, type ProjectConfig, type WorkerEntry } from './config/index.js';
+import { MemoryProject, ProjectConfigurationSource, ProjectFile, type Catalog, type ConfigurationSource, type ProjectConfig, type WorkerEntry } from './config/index.js';
+import { TrineError } from '@trine/protocol';
 import { Emitter } from './core/emitter.js';
-import type { ProjectEvent, SupervisedProject } from './supervisor/index.js';
+import type { ProjectEvent, SupervisedEditor, SupervisedProject } from './supervisor/index.js';
 
 export interface OpenProjectOptions {
-  /** A path, or the tree of a config.yaml. */
+  /** The path of a config.yaml, or its tree. */
   readonly config: unknown;
   readonly cwd: string;
   readonly catalog: Catalog;
   readonly env: NodeJS.ProcessEnv;
-  /** Brings the engine in line with another configuration. */
+  /** Brings the engine in line with another configuration. Throws to refuse. */
   readonly apply: (next: ProjectConfig) => Promise<void>;
 }
 
-export interface ProjectListener {
-  changed(next: ProjectConfig): Promise<void>;
-  refused(message: string): void;
+/** What the supervisor asks of the engine. */
+export interface SupervisedParts {
+  /** Port of the worker socket. */
+  readonly port: () => number;
+  /** The entries that run. */
+  readonly entries: () => readonly WorkerEntry[];
 }
 
-export interface Project {
-  readonly current: ProjectConfig;
-  watch(listener: ProjectListener): Promise<void>;
-  /** The engine runs what the project says now. */
-  applied(): void;
-  /** What the supervisor sees, or undefined where there is nothing to supervise. */
-  supervised(port: () => number, entries: () => readonly WorkerEntry[]): SupervisedProject | undefined;
-  close(): Promise<void>;
-}
-
-export async function openProject(options: OpenProjectOptions): Promise<Project> {
-  const { cwd, catalog, env } = options;
-  if (typeof options.config !== 'string') {
-    return new ValueProject(projectFromValue({ value: options.config, cwd, catalog, env }), catalog);
-  }
-  const file = resolve(cwd, options.config);
-  return new ValueProject(parseProject({ file, text: await readFile(file, 'utf8'), catalog, env }), catalog);
-}
-
-class ValueProject implements Project {
-  readonly current: ProjectConfig;
-  readonly #catalog: Catalog;
+export class Project {
+  readonly source: ConfigurationSource;
+  readonly #options: OpenProjectOptions;
+  readonly #file: ProjectFile | undefined;
+  readonly #memory: MemoryProject | undefined;
   readonly #events = new Emitter<ProjectEvent>();
 
-  constructor(config: ProjectConfig, catalog: Catalog) {
-    this.current = config;
-    this.#catalog = catalog;
+  private constructor(options: OpenProjectOptions, project: ProjectFile | MemoryProject) {
+    this.#options = options;
+    this.#file = project instanceof ProjectFile ? project : undefined;
+    this.#memory = project instanceof MemoryProject ? project : undefined;
+    this.source = new ProjectConfigurationSource(project, options.catalog);
   }
 
-  watch(): Promise<void> {
-    return Promise.resolve();
+  /** @throws ConfigError when the configuration does not hold */
+  static async open(options: OpenProjectOptions): Promise<Project> {
+    const { config, cwd, catalog, env, apply } = options;
+    if (typeof config === 'string') return new Project(options, await ProjectFile.open(resolve(cwd, config), catalog, env));
+    return new Project(options, new MemoryProject({ value: config, cwd, catalog, env, apply }));
   }
 
+  get current(): ProjectConfig {
+    return (this.#file ?? (this.#memory as MemoryProject)).current;
+  }
+
+  /** Applies edits of the file from now on. An object is not watched. */
+  async watch(onRefused: (message: string) => void): Promise<void> {
+    await this.#file?.watch({
+      changed: (next) => this.#options.apply(next),
+      refused: ({ message }) => {
+        onRefused(message);
+        this.#events.emit({ kind: 'refused', message });
+      },
+    });
+  }
+
+  /** The engine runs other entries than before. */
   applied(): void {
     this.#events.emit({ kind: 'applied' });
   }
 
-  supervised(port: () => number, entries: () => readonly WorkerEntry[]): SupervisedProject | undefined {
-    if (!this.current.entries.some(({ workerPath }) => workerPath !== undefined)) return undefined;
+  /** What the supervisor sees; undefined where there is nothing to supervise. */
+  supervised(parts: SupervisedParts): SupervisedProject | undefined {
+    const file = this.#file;
+    if (file === undefined && !this.current.entries.some(({ workerPath }) => workerPath !== undefined)) return undefined;
     return {
-      configPath: undefined,
-      catalog: this.#catalog,
-      port,
-      entries,
+      configPath: file?.path,
+      catalog: this.#options.catalog,
+      port: parts.port,
+      entries: parts.entries,
       onChange: (listener) => this.#events.on(listener),
-      edit: () => Promise.reject(new Error('not a file')),
+      edit: (change) => (file === undefined ? Promise.reject(noFile()) : file.edit(change as (editor: SupervisedEditor) => void)),
     };
   }
 
-  close(): Promise<void> {
-    return Promise.resolve();
+  async close(): Promise<void> {
+    await this.#file?.close();
   }
+}
+
+function noFile(): TrineError {
+  return new TrineError('config_not_a_file', 'this engine was given its configuration as an object: there is no config.yaml to edit');
 }

@@ -2,7 +2,7 @@
  * Every built-in worker that this version has, and the names it knows but does not have yet.
  */
 import { z } from 'zod';
-import type { Catalog, CatalogEntry } from '../config/index.js';
+import type { Catalog, CatalogEntry, ConfigurationSource } from '../config/index.js';
 import type { LogOutput } from '../core/log-writer.js';
 import type { WorkerDefinition } from '../core/worker-host.js';
 import { workerManager, type WorkerManagerParts } from '../listener/index.js';
@@ -10,11 +10,13 @@ import { httpWorker } from './http/index.js';
 import { databaseWorker } from './database/index.js';
 import { observabilityWorker } from './observability/index.js';
 import { pubsubWorker } from './pubsub/index.js';
+import { queueWorker } from './queue/index.js';
 import { stateWorker } from './state/index.js';
 
 /** What some built-ins need of the engine they run in, beside their host. */
 export interface CatalogParts {
   readonly workerPort: () => WorkerManagerParts;
+  readonly configuration: () => ConfigurationSource;
   readonly log: () => LogOutput;
 }
 
@@ -24,6 +26,7 @@ export function builtInWorkers(parts: CatalogParts): ReadonlyMap<string, WorkerD
     observabilityWorker(parts.log),
     stateWorker,
     databaseWorker,
+    queueWorker,
     pubsubWorker,
     httpWorker,
     workerManager(parts.workerPort),
@@ -83,5 +86,5 @@ export function staticCatalog(): Catalog {
   const absent = (): never => {
     throw new Error('this catalogue describes workers and starts none');
   };
-  return catalogOf(builtInWorkers({ workerPort: absent, log: absent }));
+  return catalogOf(builtInWorkers({ workerPort: absent, configuration: absent, log: absent }));
 }

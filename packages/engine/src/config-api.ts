@@ -1,0 +1,3 @@
+/** Reading and editing projects without an engine: `@trine/engine/config`. */
+export * from './config/index.js';
+export { staticCatalog } from './workers/catalog.js';
