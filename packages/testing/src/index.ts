@@ -2,3 +2,4 @@ export * from './fake-clock.js';
 export * from './temp-folder.js';
 export * from './wait-for.js';
 export * from './raw-worker.js';
+export * from './http-engine.js';

@@ -16,6 +16,7 @@ import { errorAnswer, type Answer } from './answer.js';
 import { bodyJson, hasBody, isJson, readBody } from './body.js';
 import { HttpCode } from './errors.js';
 import type { Limiter } from './limiter.js';
+import type { Listening } from './listener.js';
 import { headersJson, pathParamsJson, queryJson, readHeaders, splitUrl } from './request-parts.js';
 import { handlerAnswer, isRecord, middlewareAnswer, type OnBadHeader } from './response.js';
 import type { Route } from './route.js';
@@ -76,9 +77,9 @@ export class Gateway {
    * Serves one request. Never throws, never rejects.
    *
    * @param target - the request target as it was sent
-   * @param closing - true on a listener that is being replaced: answer, then close the connection
+   * @param listener - where it came in; the connection is closed with the answer if that closes
    */
-  serve(req: IncomingMessage, res: ServerResponse, target: string, closing: boolean): void {
+  serve(req: IncomingMessage, res: ServerResponse, target: string, listener: Listening): void {
     const { snapshot } = this;
     const headers = readHeaders(req.rawHeaders);
     const { path, query } = splitUrl(target);
@@ -89,7 +90,7 @@ export class Gateway {
       writePreflight(res, snapshot.cors, headers.get('origin'), found?.endpoint.allow);
       return;
     }
-    const exchange = new Exchange(this, req, res, snapshot, headers, path, query, method, closing);
+    const exchange = new Exchange(this, req, res, snapshot, headers, path, query, method, listener);
     this.#open++;
     if (this.#draining) exchange.finish(unavailable('The engine is stopping'));
     else if (found === undefined) exchange.finish(errorAnswer(404, HttpCode.notFound, 'Not Found'));
@@ -128,7 +129,7 @@ class Exchange {
     private readonly path: string,
     private readonly rawQuery: string,
     private readonly method: string,
-    private readonly closing: boolean,
+    private readonly listener: Listening,
   ) {
     this.#deadline = gateway.host.clock.monotonic() + snapshot.timeoutMs;
     const traceparent = headers.get('traceparent');
@@ -162,7 +163,7 @@ class Exchange {
   finish(answer: Answer): void {
     if (this.#finished) return;
     const cors = this.snapshot.cors.headers(this.headers.get('origin'));
-    const close = this.closing || this.gateway.draining;
+    const close = this.listener.closing || this.gateway.draining;
     writeAnswer(this.req, this.res, this.method === 'HEAD', answer, cors, close, this.gateway.host.clock);
     this.#leave();
   }
@@ -268,7 +269,9 @@ class Exchange {
     }
     const verdict = outcome.result?.value;
     if (!isRecord(verdict) || (verdict['action'] !== 'continue' && verdict['action'] !== 'respond')) {
-      this.gateway.host.log.warn('middleware answered neither continue nor respond: the request goes on', { function: id });
+      this.gateway.host.log.warn('middleware answered neither continue nor respond: the request goes on', {
+        function: id,
+      });
       return undefined;
     }
     if (verdict['action'] === 'respond') {
@@ -318,7 +321,8 @@ class Exchange {
 
   #warnOf(functionId: string): OnBadHeader {
     const { log } = this.gateway.host;
-    return (name) => log.warn('header not sent: its name or value is not possible', { function: functionId, header: name });
+    return (name) =>
+      log.warn('header not sent: its name or value is not possible', { function: functionId, header: name });
   }
 
   get #remainingMs(): number {

@@ -24,12 +24,12 @@ export const httpWorker = defineWorker<HttpConfig>({
     const routes = new Routes((route) => logRegistered(host, route));
     const limiter = new Limiter(placesOf(settings));
     const gateway = new Gateway({ host, routes, limiter }, snapshotOf(settings));
-    const listeners = new Listeners(host, (req, res, target, closing) => gateway.serve(req, res, target, closing));
+    const listeners = new Listeners(host, (req, res, target, listener) => gateway.serve(req, res, target, listener));
     await listeners.open(settings);
     warnOf(host, settings);
     host.registerTriggerType(httpTriggerType(host, routes));
     const departures = host.registry.onWorker(({ kind, workerId }) => {
-      if (kind === 'disconnected') routes.removeAside(workerId);
+      if (kind === 'disconnected') routes.removeUnlisted(workerId);
     });
 
     return {
@@ -69,9 +69,12 @@ function warnOf(host: WorkerHost, settings: HttpSettings): void {
   const cors = corsWarning(settings.cors);
   if (cors !== undefined) host.log.warn(cors);
   for (const { function_id, phase } of settings.middleware) {
-    if (phase !== PRE_HANDLER) host.log.warn(`middleware of a phase other than ${PRE_HANDLER} never runs`, { function: function_id, phase });
+    if (phase !== PRE_HANDLER)
+      host.log.warn(`middleware of a phase other than ${PRE_HANDLER} never runs`, { function: function_id, phase });
     else if (!host.registry.hasFunction(function_id)) {
-      host.log.warn('global middleware is not registered yet: until it is, every request is answered with 500', { function: function_id });
+      host.log.warn('global middleware is not registered yet: until it is, every request is answered with 500', {
+        function: function_id,
+      });
     }
   }
 }

@@ -24,9 +24,15 @@ export interface ListenerLimits {
   readonly timeoutCheckMs?: number;
 }
 
-export type Serve = (req: IncomingMessage, res: ServerResponse, target: string, closing: boolean) => void;
+/** @param target - the request target as it was sent */
+export type Serve = (req: IncomingMessage, res: ServerResponse, target: string, listener: Listening) => void;
 
-export class Listener {
+export interface Listening {
+  /** The connection should be closed with the answer. */
+  readonly closing: boolean;
+}
+
+export class Listener implements Listening {
   readonly host: string;
   readonly #app: FastifyInstance;
   readonly #sockets = new Set<Socket>();
@@ -58,7 +64,7 @@ export class Listener {
     const listener = new Listener(host, app);
     app.addHook('onRequest', (request, reply) => {
       reply.hijack();
-      serve(request.raw, reply.raw, request.originalUrl, listener.#closing !== undefined);
+      serve(request.raw, reply.raw, request.originalUrl, listener);
     });
     app.all('/', () => undefined);
     app.server.on('connection', (socket) => {
@@ -83,6 +89,10 @@ export class Listener {
   /** `127.0.0.1:3111`, `[::1]:3111`. */
   get address(): string {
     return formatAddress(this.host, this.#port);
+  }
+
+  get closing(): boolean {
+    return this.#closing !== undefined;
   }
 
   /** Stops listening and ends idle connections; resolves when the last connection is closed. */

@@ -57,9 +57,12 @@ export class Listeners {
     for (const listener of before) if (!after.includes(listener)) this.#replace(listener);
     const exposed = after.find(({ host }) => !isLoopback(host));
     if (exposed !== undefined) {
-      this.#host.log.warn('the HTTP port can be reached from other machines and has no access rules: set host: 127.0.0.1 to keep it local', {
-        address: exposed.address,
-      });
+      this.#host.log.warn(
+        'the HTTP port can be reached from other machines and has no access rules: set host: 127.0.0.1 to keep it local',
+        {
+          address: exposed.address,
+        },
+      );
     }
   }
 
@@ -110,7 +113,8 @@ export class Listeners {
         const { code } = error as NodeJS.ErrnoException;
         if (NO_IPV6.has(code)) return [v4];
         if (!this.#current.includes(v4)) await v4.close();
-        if (port !== 0 || code !== 'EADDRINUSE' || attempt >= MAX_PORT_TRIES) throw this.#bindError(LOOPBACK_V6, v4.port, error);
+        if (port !== 0 || code !== 'EADDRINUSE' || attempt >= MAX_PORT_TRIES)
+          throw this.#bindError(LOOPBACK_V6, v4.port, error);
       }
     }
   }

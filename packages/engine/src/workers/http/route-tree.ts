@@ -22,10 +22,7 @@ class Node<T> {
 
   get isEmpty(): boolean {
     return (
-      this.value === undefined &&
-      this.literals.size === 0 &&
-      this.parameter === undefined &&
-      this.rest === undefined
+      this.value === undefined && this.literals.size === 0 && this.parameter === undefined && this.rest === undefined
     );
   }
 }

@@ -109,8 +109,8 @@ export interface Found {
 export class Routes {
   readonly #tree = new RouteTree<Endpoint>();
   readonly #entries = new Map<string, Entry>();
-  /** Trigger ids of the routes that are aside. */
-  readonly #aside = new Set<string>();
+  /** Triggers that were refused: aside, or activated since. Only their worker's leaving tells of their end. */
+  readonly #unlisted = new Set<string>();
   readonly #onActivated: (route: Route) => void;
 
   /** @param onActivated - told of a route that was aside and is served now */
@@ -132,14 +132,15 @@ export class Routes {
     const before = this.#entries.get(route.triggerId);
     const endpoint = this.#tree.ensure(route.pattern.segments, () => new Endpoint());
     // The same route again (a worker that reconnects): the new one goes first, so nothing moves up between.
-    const same = before?.endpoint === endpoint && before.route.method === route.method && sameNames(before.route, route);
+    const same =
+      before?.endpoint === endpoint && before.route.method === route.method && sameNames(before.route, route);
     if (before !== undefined && !same) this.#drop(before, endpoint);
     this.#entries.set(route.triggerId, { route, endpoint });
-    this.#aside.delete(route.triggerId);
+    this.#unlisted.delete(route.triggerId);
     try {
       endpoint.add(route);
     } catch (conflict) {
-      this.#aside.add(route.triggerId);
+      this.#unlisted.add(route.triggerId);
       throw conflict;
     } finally {
       if (before !== undefined && same) this.#drop(before, endpoint);
@@ -156,7 +157,7 @@ export class Routes {
     const entry = this.#entries.get(triggerId);
     if (entry === undefined || entry.route.workerId !== workerId) return undefined;
     this.#entries.delete(triggerId);
-    this.#aside.delete(triggerId);
+    this.#unlisted.delete(triggerId);
     this.#drop(entry);
     return entry.route;
   }
@@ -167,9 +168,9 @@ export class Routes {
     if (entry !== undefined) this.remove(triggerId, entry.route.workerId);
   }
 
-  /** Forgets the routes that a worker has aside: nobody else knows of them. */
-  removeAside(workerId: string): void {
-    for (const triggerId of this.#aside) this.remove(triggerId, workerId);
+  /** Forgets the refused routes of a worker: nobody else knows of them. */
+  removeUnlisted(workerId: string): void {
+    for (const triggerId of this.#unlisted) this.remove(triggerId, workerId);
   }
 
   /** @param path - of a request, raw, without its query */
@@ -183,10 +184,7 @@ export class Routes {
   #drop({ route, endpoint }: Entry, keep?: Endpoint): void {
     const activated = endpoint.remove(route);
     if (endpoint.isEmpty && endpoint !== keep) this.#tree.remove(route.pattern.segments);
-    for (const other of activated) {
-      this.#aside.delete(other.triggerId);
-      this.#onActivated(other);
-    }
+    for (const other of activated) this.#onActivated(other);
   }
 }
 

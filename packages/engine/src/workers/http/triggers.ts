@@ -4,7 +4,9 @@ import { METHODS, readRoute, type Route } from './route.js';
 import type { Routes } from './routes.js';
 
 const configSchema = z.object({
-  api_path: z.string().describe('Path of the route: /users/:id, /users/{id}, /files/*rest. Leading slashes do not count.'),
+  api_path: z
+    .string()
+    .describe('Path of the route: /users/:id, /users/{id}, /files/*rest. Leading slashes do not count.'),
   http_method: z.enum(METHODS).nullable().default('GET').describe('Default GET.'),
   condition_function_id: z.string().nullish().describe('Asked with the request first; exactly false answers 422.'),
   middleware_function_ids: z.array(z.string()).optional().describe('Asked in this order before the function.'),

@@ -38,7 +38,12 @@ export function writeAnswer(
 }
 
 /** An answer to OPTIONS that no function gives. */
-export function writePreflight(res: ServerResponse, cors: Cors, origin: string | undefined, allow: string | undefined): void {
+export function writePreflight(
+  res: ServerResponse,
+  cors: Cors,
+  origin: string | undefined,
+  allow: string | undefined,
+): void {
   const headers = [...cors.preflight(origin)];
   if (allow !== undefined) headers.push('allow', allow);
   headers.push('content-length', '0');
