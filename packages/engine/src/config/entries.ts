@@ -175,7 +175,7 @@ function checked(
     const line = tree.line([...base, ...path, ...(key === undefined ? [] : [key])]);
     input.faults.push({ file: tree.label, line, message: `${[name, ...path].join('.')}: ${message}` });
   };
-  let rawConfig = block ?? undefined;
+  let rawConfig: unknown = block ?? undefined;
   const template = valueAt(tree.template, base) ?? undefined;
   const body = { canonical: builtIn.name, template, workerPath: undefined, ...(source === undefined ? {} : { source }) };
   const { schema } = builtIn;

@@ -1,5 +1,6 @@
 /** From text or a value to a checked configuration. All faults are told, not just the first. */
 import { dirname, join, relative, resolve } from 'node:path';
+import { nearestName } from '../core/input-fault.js';
 import type { Catalog } from './catalog.js';
 import { DEFAULT_CONFIG_FOLDER, readConfigFolder, type FolderFile } from './config-folder.js';
 import { ConfigError, type ConfigFault } from './errors.js';
@@ -7,7 +8,6 @@ import { readEntries } from './entries.js';
 import type { ProjectConfig } from './project.js';
 import { valueAt } from './value-path.js';
 import { asMap, readValue, readYaml, type TreeResult } from './yaml-source.js';
-import { nearestName } from '../core/input-fault.js';
 
 export interface ParseProjectOptions {
   /** Absolute path of config.yaml: for messages, and the start of relative paths. */
@@ -15,6 +15,8 @@ export interface ParseProjectOptions {
   readonly text: string;
   readonly catalog: Catalog;
   readonly env: NodeJS.ProcessEnv;
+  /** The files `config/<id>.yaml` by id. Default: read from their folder. */
+  readonly files?: ReadonlyMap<string, FolderFile>;
 }
 
 /**
@@ -23,10 +25,10 @@ export interface ParseProjectOptions {
  *
  * @throws ConfigError with one line per fault
  */
-export function parseProject({ file, text, catalog, env }: ParseProjectOptions): ProjectConfig {
+export function parseProject({ file, text, catalog, env, files }: ParseProjectOptions): ProjectConfig {
   const folder = dirname(file);
   const result = readYaml(text, relative(folder, file), env);
-  return build(result, { file, folder, catalog, env });
+  return build(result, { file, folder, catalog, env, files });
 }
 
 export interface ProjectFromValueOptions {
@@ -44,7 +46,7 @@ export interface ProjectFromValueOptions {
  * @throws ConfigError with one line per fault
  */
 export function projectFromValue({ value, cwd, catalog, env }: ProjectFromValueOptions): ProjectConfig {
-  return build(readValue(value, VALUE_LABEL, env), { file: undefined, folder: cwd, catalog, env });
+  return build(readValue(value, VALUE_LABEL, env), { file: undefined, folder: cwd, catalog, env, files: NO_FILES });
 }
 
 const VALUE_LABEL = 'config';
@@ -54,7 +56,10 @@ interface BuildOptions {
   readonly folder: string;
   readonly catalog: Catalog;
   readonly env: NodeJS.ProcessEnv;
+  readonly files: ReadonlyMap<string, FolderFile> | undefined;
 }
+
+const NO_FILES: ReadonlyMap<string, FolderFile> = new Map();
 
 const TOP_LEVEL_KEYS = ['workers', 'modules', 'registration_namespace_grace_ms'];
 
@@ -74,13 +79,10 @@ function build({ tree, faults }: TreeResult, options: BuildOptions): ProjectConf
   if (graceMs !== undefined && !(typeof graceMs === 'number' && Number.isSafeInteger(graceMs) && graceMs >= 0)) {
     tell('registration_namespace_grace_ms must be a whole number of milliseconds, 0 or more', ['registration_namespace_grace_ms']);
   }
-  const entries = readEntries({ tree, top, folder, catalog, env, files: file === undefined ? new Map() : filesFor(top, folder, catalog), faults, warnings });
+  const files = options.files ?? readConfigFolder(resolve(folder, configFolderOf(top, catalog)));
+  const entries = readEntries({ tree, top, folder, catalog, env, files, faults, warnings });
   if (faults.length > 0) throw new ConfigError(inOrder(faults));
   return { file, entries, warnings, ...(typeof graceMs === 'number' ? { registrationNamespaceGraceMs: graceMs } : {}) };
-}
-
-function filesFor(top: Record<string, unknown>, folder: string, catalog: Catalog): Map<string, FolderFile> {
-  return readConfigFolder(resolve(folder, configFolderOf(top, catalog)));
 }
 
 /** The folder that the `configuration` entry names, relative to config.yaml unless absolute. */

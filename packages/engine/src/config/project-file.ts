@@ -1,0 +1,284 @@
+/**
+ * A config.yaml on disk: read, watched, edited.
+ *
+ * `current` is the last configuration that held and that the listener took. A file that does not
+ * hold, or whose configuration the listener refuses by throwing, leaves it as it was; the next save
+ * is tried again. Reloads run one after another. Edits hold a lock file while they read and write,
+ * so that engine and command cannot lose each other's.
+ */
+import { readFile, stat } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
+import { toErrorBody } from '@trine/protocol';
+import { isMap, parseDocument } from 'yaml';
+import { Emitter } from '../core/emitter.js';
+import type { JsonValue, Registration } from '../core/worker-host.js';
+import { writeAtomically } from './atomic-write.js';
+import type { Catalog } from './catalog.js';
+import { readConfigFolder } from './config-folder.js';
+import { ConfigError, type ConfigFault } from './errors.js';
+import { withFileLock } from './file-lock.js';
+import { mergeInto } from './merge-into.js';
+import { configFolder, parseProject } from './parse.js';
+import type { ProjectConfig } from './project.js';
+import type { ChangeableProject } from './project-configuration-source.js';
+import { ProjectEditor } from './project-editor.js';
+import { ProjectWatcher } from './project-watcher.js';
+
+export interface ProjectFileListener {
+  /** Brings what runs in line. Throw to refuse; `current` then stays as it was. */
+  changed(next: ProjectConfig): Promise<void> | void;
+  /** The file does not hold, or `changed` threw: what runs goes on with the configuration before. */
+  refused(error: ConfigError): void;
+}
+
+interface Seen {
+  /** config.yaml and the files of settings, as one text. */
+  readonly text: string;
+  /** When config.yaml was saved, in nanoseconds. */
+  readonly savedAt: bigint;
+  taken: boolean;
+}
+
+export class ProjectFile implements ChangeableProject {
+  readonly path: string;
+  readonly #catalog: Catalog;
+  readonly #env: NodeJS.ProcessEnv;
+  readonly #changes = new Emitter<{ readonly before: ProjectConfig; readonly after: ProjectConfig }>();
+  #current: ProjectConfig;
+  #listener: ProjectFileListener | undefined;
+  #watcher: ProjectWatcher | undefined;
+  /** What the last reload read. The same again is not told twice, unless it was refused and saved again. */
+  #seen: Seen;
+  #reloads: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  private constructor(path: string, catalog: Catalog, env: NodeJS.ProcessEnv, text: string) {
+    this.path = path;
+    this.#catalog = catalog;
+    this.#env = env;
+    this.#current = this.#parse(text);
+    this.#seen = { text: this.#fingerprint(text, this.configFolder), savedAt: 0n, taken: true };
+  }
+
+  /**
+   * @param path - of config.yaml; relative to the folder of the process
+   * @throws ConfigError when there is no such file, or it does not hold
+   */
+  static async open(path: string, catalog: Catalog, env: NodeJS.ProcessEnv): Promise<ProjectFile> {
+    const file = resolve(path);
+    return new ProjectFile(file, catalog, env, await readProjectText(file, path));
+  }
+
+  get current(): ProjectConfig {
+    return this.#current;
+  }
+
+  get configFolder(): string {
+    return configFolder(this.#current, dirname(this.path));
+  }
+
+  /** Watches the file until `close()`. Resolves once changes are seen. */
+  async watch(listener: ProjectFileListener): Promise<void> {
+    this.#listener = listener;
+    await this.#watch();
+    this.#reloadLater(); // what changed between opening and watching
+  }
+
+  /** Tells of each configuration that was taken, after the listener took it. */
+  onChange(listener: (event: { readonly before: ProjectConfig; readonly after: ProjectConfig }) => void): Registration {
+    return this.#changes.on(listener);
+  }
+
+  /**
+   * Edits the file; the edits are written together when `change` returns. Resolves once written;
+   * when watching, the listener is told at once.
+   *
+   * @throws ConfigError when an edit cannot be made, or would bring a fault into the file; nothing is written then
+   */
+  async edit(change: (editor: ProjectEditor) => void): Promise<void> {
+    const written = await editProject({ path: this.path, catalog: this.#catalog, env: this.#env }, change);
+    if (written === undefined) return;
+    if (this.#listener !== undefined) this.#reloadLater();
+    else await this.#enqueue(() => this.#load());
+  }
+
+  /**
+   * Replaces the settings of one entry where they are kept: its block in config.yaml, or its
+   * `config/<id>.yaml`. Resolves once the listener took them; refused ones are taken back from the file.
+   *
+   * @throws ConfigError when they do not hold; whatever the listener threw when it refused them
+   */
+  async setConfig(id: string, value: JsonValue): Promise<void> {
+    const source = this.#current.entries.find((entry) => entry.id === id)?.source;
+    const written =
+      source === undefined
+        ? await editProject({ path: this.path, catalog: this.#catalog, env: this.#env }, (editor) => editor.setWorkerConfig(id, value))
+        : await this.#editSettings(source, value);
+    if (written === undefined) return;
+    try {
+      await this.#enqueue(() => this.#load());
+    } catch (error) {
+      await this.#takeBack(written);
+      throw error;
+    }
+  }
+
+  /** Stops watching; a reload that runs is waited for. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#watcher?.stop();
+    await this.#reloads;
+  }
+
+  async #watch(): Promise<void> {
+    const folder = this.configFolder;
+    this.#watcher = new ProjectWatcher({
+      file: this.path,
+      folder,
+      changed: () => this.#reloadLater(),
+      failed: (error) => this.#listener?.refused(this.#error(`cannot be watched for changes: ${error.message}`)),
+    });
+    await this.#watcher.start();
+  }
+
+  #reloadLater(): void {
+    void this.#enqueue(async () => {
+      try {
+        await this.#load();
+      } catch (error) {
+        this.#listener?.refused(error instanceof ConfigError ? error : this.#error(toErrorBody(error).message, error));
+      }
+    });
+  }
+
+  #enqueue<T>(run: () => Promise<T>): Promise<T> {
+    const done = this.#reloads.then(run);
+    this.#reloads = done.catch(() => undefined);
+    return done;
+  }
+
+  async #load(): Promise<void> {
+    if (this.#closed) return;
+    const folder = this.configFolder;
+    const text = await readProjectText(this.path, this.path);
+    const { mtimeNs } = await stat(this.path, { bigint: true });
+    const seen: Seen = { text: this.#fingerprint(text, folder), savedAt: mtimeNs, taken: false };
+    if (seen.text === this.#seen.text && (this.#seen.taken || seen.savedAt === this.#seen.savedAt)) return;
+    this.#seen = seen;
+    const next = this.#parse(text);
+    const before = this.#current;
+    await this.#listener?.changed(next);
+    seen.taken = true;
+    this.#current = next;
+    if (this.#watcher !== undefined && folder !== this.configFolder) {
+      await this.#watcher.stop();
+      await this.#watch();
+    }
+    this.#changes.emit({ before, after: next });
+  }
+
+  #parse(text: string): ProjectConfig {
+    return parseProject({ file: this.path, text, catalog: this.#catalog, env: this.#env });
+  }
+
+  #fingerprint(text: string, folder: string): string {
+    const files = [...readConfigFolder(folder)].map(([id, file]) => [id, file.text]);
+    return JSON.stringify([text, files]);
+  }
+
+  async #editSettings(path: string, value: JsonValue): Promise<WrittenEdit | undefined> {
+    return withFileLock(this.path, async () => {
+      const before = await readFile(path, 'utf8');
+      const doc = parseDocument(before);
+      if (!isMap(doc.contents)) doc.contents = doc.createNode({}) as unknown as typeof doc.contents;
+      if (!isMap(doc.contents)) return undefined;
+      mergeInto(doc, doc.contents, { ...(doc.contents.toJS(doc) as object), value });
+      const after = doc.toString({ lineWidth: 0 });
+      const files = readConfigFolder(dirname(path));
+      const id = basename(path, '.yaml');
+      parseProject({
+        file: this.path,
+        text: await readProjectText(this.path, this.path),
+        catalog: this.#catalog,
+        env: this.#env,
+        files: new Map([...files, [id, { path, text: after }]]),
+      });
+      if (after === before) return undefined;
+      await writeAtomically(path, after);
+      return { path, before, after };
+    });
+  }
+
+  async #takeBack({ path, before, after }: WrittenEdit): Promise<void> {
+    await withFileLock(this.path, async () => {
+      if ((await readFile(path, 'utf8')) === after) await writeAtomically(path, before);
+    });
+    this.#seen = { text: this.#fingerprint(await readProjectText(this.path, this.path), this.configFolder), savedAt: 0n, taken: true };
+  }
+
+  #error(message: string, cause?: unknown): ConfigError {
+    return new ConfigError([{ file: basename(this.path), line: undefined, message }], { cause });
+  }
+}
+
+export interface EditProjectOptions {
+  /** Of config.yaml. */
+  readonly path: string;
+  readonly catalog: Catalog;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** What an edit did to a file. */
+export interface WrittenEdit {
+  readonly path: string;
+  readonly before: string;
+  readonly after: string;
+}
+
+/**
+ * Edits a config.yaml without opening it as a project, so that a file with faults can be mended too.
+ *
+ * @returns what was written, or undefined when nothing changed
+ * @throws ConfigError when the file is missing or no YAML, an edit cannot be made, or would bring a
+ *   fault into the file that is not there already
+ */
+export async function editProject(options: EditProjectOptions, change: (editor: ProjectEditor) => void): Promise<WrittenEdit | undefined> {
+  const path = resolve(options.path);
+  await readProjectText(path, options.path); // before a lock file is left beside a file that is not there
+  return withFileLock(path, async () => {
+    const before = await readProjectText(path, options.path);
+    const editor = new ProjectEditor({ text: before, folder: dirname(path), label: basename(path), catalog: options.catalog });
+    change(editor);
+    const after = editor.text;
+    if (after === before) return undefined;
+    const present = new Set(faultsOf(options, path, before).map((fault) => fault.message));
+    const brought = faultsOf(options, path, after).filter((fault) => !present.has(fault.message));
+    if (brought.length > 0) throw new ConfigError(brought);
+    await writeAtomically(path, after);
+    return { path, before, after };
+  });
+}
+
+function faultsOf({ catalog, env }: EditProjectOptions, file: string, text: string): readonly ConfigFault[] {
+  try {
+    parseProject({ file, text, catalog, env });
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults;
+    throw error;
+  }
+}
+
+/** @param shown - the path as the user gave it */
+async function readProjectText(path: string, shown: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const message =
+      code === 'ENOENT'
+        ? `Config file not found: '${shown}'.\nHint: create a config.yaml or pass --use-default-config to run with defaults.`
+        : `Failed to read config file '${shown}': ${toErrorBody(error).message}`;
+    throw new ConfigError([{ file: '', line: undefined, message }], { cause: error });
+  }
+}
