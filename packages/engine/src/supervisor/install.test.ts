@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { access, mkdir, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { tempFolder } from '@trine/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -116,5 +116,16 @@ describe.runIf(hasPython)('a Python worker', { timeout: VENV_TIMEOUT_MS }, () =>
     expect(commands).toEqual(['python3 -m venv .venv', 'true']);
     await access(join(folder.path, '.venv', 'bin', 'pip'));
     await access(join(folder.path, '.venv', 'mine'));
+  });
+
+  it('makes an environment anew that was copied with its folder', async () => {
+    await files({
+      'iii.worker.yaml': 'name: w\nscripts: { install: "true", start: "true" }\nruntime: { kind: python }\n',
+    });
+    await mkdir(join(folder.path, '.venv', 'bin'), { recursive: true });
+    await files({ '.venv/bin/python': '', '.venv/bin/pip': '#!/elsewhere/.venv/bin/python\n' });
+    await run();
+    expect(commands).toEqual(['python3 -m venv --clear .venv', 'true']);
+    expect(await readFile(join(folder.path, '.venv', 'bin', 'pip'), 'utf8')).toContain(join(folder.path, '.venv'));
   });
 });

@@ -1,5 +1,5 @@
 /** Installs a worker's dependencies, once for each state of its manifest and dependency files. */
-import { access, readFile } from 'node:fs/promises';
+import { access, readFile, realpath } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { InstallError } from './errors.js';
 import { authoredFingerprint, installFingerprint } from './fingerprint.js';
@@ -64,14 +64,23 @@ async function hasProducts(folder: string, plan: RunPlan): Promise<boolean> {
 
 /** Python forbids installs into a system's own site-packages (PEP 668), so each worker has an environment of its own. */
 async function makeVenv(venv: string, options: InstallOptions): Promise<void> {
-  // A link to a Python that was removed or upgraded does not exist.
-  const usable = await exists(join(venv, 'bin', 'python'));
+  // A link to a Python that was removed or upgraded does not exist, and one that was copied or moved
+  // with its folder would install into where it came from.
+  const usable = (await exists(join(venv, 'bin', 'python'))) && !(await isMoved(venv));
   if (usable && (await exists(join(venv, 'bin', 'pip')))) return;
   // Made by the system's Python: one that is being mended cannot make itself.
   const path = (options.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== join(venv, 'bin'));
   const python = (await findPython(path)) ?? 'python3';
   const env = { ...options.env, PATH: path.join(delimiter) };
   await runCommand(`${python} -m venv ${usable ? '' : '--clear '}.venv`, { ...options, env });
+}
+
+/** The scripts of an environment name its folder as it was when they were written. */
+async function isMoved(venv: string): Promise<boolean> {
+  const pip = await readFile(join(venv, 'bin', 'pip'), 'utf8').catch(() => undefined);
+  if (pip === undefined) return false;
+  const real = await realpath(venv).catch(() => venv);
+  return ![venv, real].some((folder) => pip.includes(join(folder, 'bin')));
 }
 
 async function findPython(path: readonly string[]): Promise<string | undefined> {

@@ -62,6 +62,7 @@ export function workerEnv(options: WorkerEnvOptions): Record<string, string> {
     env['PATH'] = [join(options.venv, 'bin'), env['PATH'] ?? ''].join(delimiter);
     env['PIP_DISABLE_PIP_VERSION_CHECK'] ??= '1';
     env['PIP_NO_INPUT'] ??= '1';
+    env['PIP_PROGRESS_BAR'] ??= 'off';
     delete env['PYTHONHOME'];
   }
   return env;
