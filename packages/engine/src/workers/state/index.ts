@@ -42,14 +42,14 @@ export const stateWorker = defineWorker<StateConfig>({
       async reconfigure(changed) {
         const next = changed as StateConfig;
         const nextFile = stateFile(next, host.projectDir);
-        if (nextFile !== file) {
-          const previous = service.adapter;
-          service.adapter = await open(nextFile);
-          file = nextFile;
-          await previous.close();
-        }
+        const previous = service.adapter;
+        const moved = nextFile !== file;
+        if (moved) service.adapter = await open(nextFile);
+        // The whole configuration changes in this turn; what is under way on the old file ends there.
+        file = nextFile;
         service.triggersEnabled = next?.triggers_enabled ?? true;
         service.maxValueBytes = maxValueBytes(next);
+        if (moved) await previous.close();
       },
       async stop() {
         events.stop();
