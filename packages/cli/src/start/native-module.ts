@@ -17,10 +17,13 @@ export function checkNativeModule(engineModuleUrl: string = import.meta.resolve(
     new Database(':memory:').close();
   } catch (error) {
     const [reason = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
+    const folder = locate(require);
     throw new CliError(
       [
         `Error: the native part of ${NATIVE} is missing or does not fit this Node (${process.version}): ${reason.replace(/(\.\s*Tried:|\.)$/, '')}.`,
-        `Mend it with: ${mendCommand(locate(require))}`,
+        `Mend it with: ${mendCommand(folder)}`,
+        // Newer npms run no install script that was not approved, `rebuild` included; naming the script counts as approval.
+        ...(folder === undefined ? [] : [`or, where npm blocks install scripts: npm run install --prefix ${quoted(folder)}`]),
       ],
       { cause: error },
     );

@@ -1,9 +1,9 @@
 /** Adding without an engine: an entry in config.yaml, which the next start of the engine takes. */
-import { ProjectFile, staticCatalog, type Catalog } from '@trine/engine/config';
+import { editProject, staticCatalog, type Catalog, type ProjectEditor } from '@trine/engine/config';
 import { CliError } from '../terminal/errors.js';
 import { nearest } from '../terminal/nearest.js';
 import { colors, say } from '../terminal/output.js';
-import { alreadyAdded, sayAdded, sayAlreadyThere, type Source, type WorkerAddOptions } from './add.js';
+import { alreadyAdded, sayAdded, sayAlreadyThere, type LocalSource, type Source, type WorkerAddOptions } from './add.js';
 import { localWorkerName } from './local-folder.js';
 import type { LocalProject } from './local-project.js';
 
@@ -11,15 +11,9 @@ type AddOptions = Pick<WorkerAddOptions, 'force' | 'resetConfig' | 'wait'>;
 
 export async function addToFile(source: Source, project: LocalProject, options: AddOptions): Promise<void> {
   const catalog = staticCatalog();
-  const name = source.kind === 'registry' ? source.name : await localWorkerName(source.path, source.typed);
-  if (source.kind === 'registry') checkBuiltIn(name, catalog);
-  const file = await ProjectFile.open(project.configPath, catalog, process.env);
-  try {
-    if (source.kind === 'registry') await addBuiltIn(name, catalog, file, options);
-    else await addFolder(name, source.path, source.typed, file, options);
-  } finally {
-    await file.close();
-  }
+  if (source.kind === 'local') return addFolder(source, project, catalog, options);
+  checkBuiltIn(source.name, catalog);
+  await addBuiltIn(source.name, project, catalog, options);
 }
 
 function checkBuiltIn(name: string, catalog: Catalog): void {
@@ -31,16 +25,15 @@ function checkBuiltIn(name: string, catalog: Catalog): void {
   throw new CliError([`error: Worker '${name}' not found${hint}`, '  For a folder of your own write its path: iii worker add ./' + name]);
 }
 
-async function addBuiltIn(name: string, catalog: Catalog, file: ProjectFile, options: AddOptions): Promise<void> {
+async function addBuiltIn(name: string, project: LocalProject, catalog: Catalog, options: AddOptions): Promise<void> {
   const known = catalog.find(name);
-  const present = file.current.entries.find((entry) => entry.canonical !== undefined && entry.canonical === known?.name);
-  if (present !== undefined && (options.force !== true || present.name !== name)) {
+  const present = project.entries.find((entry) => catalog.find(entry.name)?.name === known?.name);
+  // `--force` alone keeps the settings: nothing to write anew.
+  if (present !== undefined && (present.name !== name || options.resetConfig !== true)) {
     sayAlreadyThere(name, present.name);
     return;
   }
-  const kept = options.resetConfig === true ? undefined : present?.rawConfig;
-  await file.edit((editor) => {
-    if (present !== undefined && kept !== undefined) return;
+  await edit(project, catalog, (editor) => {
     if (present !== undefined) editor.removeWorker(name);
     editor.addWorker(known?.defaultBlock === undefined ? { name } : { name, config: known.defaultBlock });
   });
@@ -48,16 +41,16 @@ async function addBuiltIn(name: string, catalog: Catalog, file: ProjectFile, opt
   say('  Start the engine to run it, or edit config.yaml to customize.');
 }
 
-async function addFolder(name: string, path: string, typed: string, file: ProjectFile, options: AddOptions): Promise<void> {
-  const present = file.current.entries.find((entry) => entry.name === name);
+async function addFolder(source: LocalSource, project: LocalProject, catalog: Catalog, options: AddOptions): Promise<void> {
+  const { path, typed } = source;
+  const name = await localWorkerName(path, typed);
+  const present = project.entries.find((entry) => entry.name === name);
   if (present !== undefined && options.force !== true) throw alreadyAdded(name, typed);
-  const isSame = present?.workerPath === path && options.resetConfig !== true;
-  if (!isSame) {
-    await file.edit((editor) => {
-      if (present !== undefined) editor.removeWorker(name);
-      editor.addWorker({ name, workerPath: path });
-    });
-  }
+  const config = options.resetConfig === true ? undefined : present?.config;
+  await edit(project, catalog, (editor) => {
+    if (present !== undefined) editor.removeWorker(name);
+    editor.addWorker({ name, workerPath: path, ...(config === undefined ? {} : { config }) });
+  });
   say();
   say(`  ${colors.yellow('⚠')} Added ${name} (local) to config.yaml, but the engine isn't running.`);
   if (options.wait) {
@@ -66,4 +59,8 @@ async function addFolder(name: string, path: string, typed: string, file: Projec
     say('  Start it:  iii');
     say(`  Then:      iii worker status ${name}`);
   }
+}
+
+function edit(project: LocalProject, catalog: Catalog, change: (editor: ProjectEditor) => void): Promise<unknown> {
+  return editProject({ path: project.configPath, catalog, env: process.env }, change);
 }

@@ -17,7 +17,8 @@ export interface WorkerAddOptions {
 }
 
 /** What to add: a folder, or a worker that is built in. */
-export type Source = { readonly kind: 'local'; readonly path: string; readonly typed: string } | { readonly kind: 'registry'; readonly name: string };
+export type LocalSource = { readonly kind: 'local'; readonly path: string; readonly typed: string };
+export type Source = LocalSource | { readonly kind: 'registry'; readonly name: string };
 
 export async function workerAdd(workers: readonly string[], options: WorkerAddOptions & { readonly configPath: string }): Promise<void> {
   if (options.resetConfig === true && options.force !== true) {

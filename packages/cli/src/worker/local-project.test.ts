@@ -21,8 +21,8 @@ test('names and folders are read as they are written', async () => {
   await writeFile(config, 'workers:\n  - name: "iii-queue" # durable\n  - name: link\n    worker_path: ./link\n  - broken\n');
   const project = await readLocalProject(config);
   expect(project.entries).toEqual([
-    { name: 'iii-queue', workerPath: undefined },
-    { name: 'link', workerPath: './link' },
+    { name: 'iii-queue', workerPath: undefined, config: undefined },
+    { name: 'link', workerPath: './link', config: undefined },
   ]);
   expect(project.logFile('link', 'stderr')).toBe(join(folder.path, '.iii', 'logs', 'link', 'stderr.log'));
 });

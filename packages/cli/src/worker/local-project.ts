@@ -13,6 +13,8 @@ export interface LocalEntry {
   readonly name: string;
   /** As written in config.yaml; undefined for built-ins. */
   readonly workerPath: string | undefined;
+  /** Its `config:` block as written; undefined when there is none. */
+  readonly config: unknown;
 }
 
 export interface LocalProject {
@@ -31,7 +33,7 @@ export async function readLocalProject(config: string, env: NodeJS.ProcessEnv = 
   const entries = rows.flatMap((row) => {
     const name = row.get('name');
     const path = row.get('worker_path');
-    return typeof name === 'string' ? [{ name, workerPath: typeof path === 'string' ? path : undefined }] : [];
+    return typeof name === 'string' ? [{ name, workerPath: typeof path === 'string' ? path : undefined, config: row.get('config') }] : [];
   });
   const manager = rows.find((row) => row.get('name') === MANAGER)?.get('config');
   return {

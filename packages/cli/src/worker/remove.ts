@@ -22,15 +22,10 @@ export async function workerRemove(names: readonly string[], options: WorkerRemo
   if (engine !== undefined) {
     await withOps(engine, (ops) => ops.call('worker::remove', { names, yes: true }, LONG_TIMEOUT_MS));
   } else {
-    const { ProjectFile, staticCatalog } = await import('@trine/engine/config');
-    const file = await ProjectFile.open(project.configPath, staticCatalog(), process.env);
-    try {
-      await file.edit((editor) => {
-        for (const name of names) editor.removeWorker(name);
-      });
-    } finally {
-      await file.close();
-    }
+    const { editProject, staticCatalog } = await import('@trine/engine/config');
+    await editProject({ path: project.configPath, catalog: staticCatalog(), env: process.env }, (editor) => {
+      for (const name of names) editor.removeWorker(name);
+    });
   }
   for (const name of names) say(`  ${colors.green('✓')} ${name} removed from config.yaml`);
 }
