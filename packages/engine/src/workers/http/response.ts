@@ -17,9 +17,7 @@ const SERVERS_OWN: ReadonlySet<string> = new Set([
 ]);
 
 /** Bytes that may not be in a header value: controls other than the tab. */
-// eslint-disable-next-line no-control-regex
 const FORBIDDEN_IN_VALUE = /[\0-\x08\n-\x1f\x7f]/;
-// eslint-disable-next-line no-control-regex
 const NOT_ASCII = /[^\0-\x7f]/;
 
 /** Tells of a header that cannot be sent; the rest of the answer is sent. */
