@@ -47,7 +47,12 @@ export function formatEntry(entry: LogEntry, colours: boolean): string {
   return `${lines.join('\n')}\n`;
 }
 
-function addFields(lines: string[], fields: readonly (readonly [string, CleanValue])[], indent: string, dim: (text: string) => string): void {
+function addFields(
+  lines: string[],
+  fields: readonly (readonly [string, CleanValue])[],
+  indent: string,
+  dim: (text: string) => string,
+): void {
   fields.forEach(([name, value], index) => {
     const branch = `${indent}${dim(index === fields.length - 1 ? '└' : '├')} `;
     const inner = nested(value);
@@ -59,7 +64,9 @@ function addFields(lines: string[], fields: readonly (readonly [string, CleanVal
 /** The members of an object or array that has any; undefined for what fits on its own line. */
 function nested(value: CleanValue): readonly (readonly [string, CleanValue])[] | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  const entries = Array.isArray(value) ? value.map((item: CleanValue, index) => [String(index), item] as const) : Object.entries(value as CleanFields);
+  const entries = Array.isArray(value)
+    ? value.map((item: CleanValue, index) => [String(index), item] as const)
+    : Object.entries(value as CleanFields);
   return entries.length === 0 ? undefined : entries;
 }
 

@@ -19,10 +19,8 @@ const MAX_VALUES = 256;
 const REDACTED = '[redacted]';
 
 /** Colour and cursor sequences, removed whole so that no `[31m` stays behind. */
-// eslint-disable-next-line no-control-regex -- these are the characters to be removed
 const ESCAPE_SEQUENCES = /\u001b\[[0-9;?]*[ -/]*[@-~]/g;
 /** Control characters (except tab and newline), direction marks and line separators: they can move, hide or forge text. */
-// eslint-disable-next-line no-control-regex -- these are the characters to be removed
 const UNSAFE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 /** `//user:password@` in an address. */
 const ADDRESS_SECRET = /\/\/[^\s/:@]*:[^\s/@]+@/g;
@@ -30,12 +28,18 @@ const ADDRESS_SECRET = /\/\/[^\s/:@]*:[^\s/@]+@/g;
 /** A message or a name: no control or direction characters, no credentials in addresses, of bounded length. */
 export function cleanText(text: string, maxChars = MAX_MESSAGE_CHARS): string {
   const cut = text.length > maxChars ? `${text.slice(0, maxChars)}… (${text.length - maxChars} more characters)` : text;
-  return cut.replace(/\r\n?/g, '\n').replace(ESCAPE_SEQUENCES, '').replace(UNSAFE, '').replace(ADDRESS_SECRET, '//***@');
+  return cut
+    .replace(/\r\n?/g, '\n')
+    .replace(ESCAPE_SEQUENCES, '')
+    .replace(UNSAFE, '')
+    .replace(ADDRESS_SECRET, '//***@');
 }
 
 /** The same on one line. */
 export function cleanLine(text: string, maxChars = MAX_MESSAGE_CHARS): string {
-  return cleanText(text, maxChars).replace(/[\n\t]+/g, ' ').trim();
+  return cleanText(text, maxChars)
+    .replace(/[\n\t]+/g, ' ')
+    .trim();
 }
 
 /** Is this the name of a field whose value nobody may read in a log? */
@@ -44,7 +48,8 @@ export function isSecretName(name: string): boolean {
   return SECRET_NAMES.test(plain);
 }
 
-const SECRET_NAMES = /apikey|passw(or)?d|passphrase|secret|credential|authorization|bearer|privatekey|cookie|token$|^auth$|^jwt$/;
+const SECRET_NAMES =
+  /apikey|passw(or)?d|passphrase|secret|credential|authorization|bearer|privatekey|cookie|token$|^auth$|^jwt$/;
 
 export type CleanValue = string | number | boolean | null | readonly CleanValue[] | CleanFields;
 export interface CleanFields {
@@ -74,7 +79,8 @@ function members(object: object, budget: Budget, depth: number): CleanFields {
     const value = read(object, name);
     if (value === undefined || typeof value === 'function' || typeof value === 'symbol') continue;
     count++;
-    clean[cleanLine(name, MAX_NAME_CHARS)] = isSecretName(name) && value !== null ? REDACTED : cleanValue(value, budget, depth);
+    clean[cleanLine(name, MAX_NAME_CHARS)] =
+      isSecretName(name) && value !== null ? REDACTED : cleanValue(value, budget, depth);
   }
   if (left > 0) clean['…'] = `${left} more`;
   return clean;
@@ -85,7 +91,7 @@ function cleanValue(value: unknown, budget: Budget, depth: number): CleanValue {
   if (value === null || typeof value === 'boolean') return value;
   if (typeof value === 'string') return cleanText(value, MAX_STRING_CHARS);
   if (typeof value === 'number') return Number.isFinite(value) ? value : String(value);
-  if (typeof value !== 'object') return cleanText(String(value), MAX_STRING_CHARS);
+  if (typeof value !== 'object') return typeof value === 'bigint' ? value.toString() : `<${typeof value}>`;
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'invalid date' : value.toISOString();
   if (ArrayBuffer.isView(value)) return `<${value.byteLength} bytes>`;
   if (value instanceof Error) return cleanText(errorText(value), MAX_STRING_CHARS);

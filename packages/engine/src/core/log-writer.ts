@@ -75,7 +75,13 @@ export function createLog(options: LogOptions = {}): LogOutput {
     { write: (line: string) => void stream.write(line) },
   );
 
-  function write(level: EntryLevel, target: string, message: string, fields: LogFields | undefined, timeMs = Date.now()): void {
+  function write(
+    level: EntryLevel,
+    target: string,
+    message: string,
+    fields: LogFields | undefined,
+    timeMs = Date.now(),
+  ): void {
     if (!json.isLevelEnabled(level)) return;
     const entry: LogEntry = {
       timeMs: timeMs >= 0 && timeMs <= MAX_DATE_MS ? timeMs : Date.now(),

@@ -162,7 +162,8 @@ function anyValue(value: unknown, depth: number): unknown {
   if (typeof value['boolValue'] === 'boolean') return value['boolValue'];
   if (typeof value['doubleValue'] === 'number') return value['doubleValue'];
   if ('intValue' in value) return integer(value['intValue']);
-  if (isObject(value['arrayValue'])) return objects(value['arrayValue']['values']).map((item) => anyValue(item, depth + 1));
+  if (isObject(value['arrayValue']))
+    return objects(value['arrayValue']['values']).map((item) => anyValue(item, depth + 1));
   if (isObject(value['kvlistValue'])) return attributesOf(value['kvlistValue']['values'], depth + 1);
   return null;
 }
@@ -183,7 +184,9 @@ function nanoseconds(value: unknown): bigint {
 
 /** A trace or span id; empty ones and those of zeros only mean that there is none. */
 function hexId(value: unknown): string | undefined {
-  return typeof value === 'string' && /^[0-9a-f]+$/i.test(value) && !/^0+$/.test(value) ? value.toLowerCase() : undefined;
+  return typeof value === 'string' && /^[0-9a-f]+$/i.test(value) && !/^0+$/.test(value)
+    ? value.toLowerCase()
+    : undefined;
 }
 
 function asText(value: unknown): string {

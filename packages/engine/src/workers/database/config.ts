@@ -9,9 +9,18 @@ const MAX_CONNECTIONS = 10;
 const milliseconds = z.number().int().min(1);
 
 const poolConfig = z.strictObject({
-  max: z.number().int().min(1).default(MAX_CONNECTIONS).describe('Connections. An SQLite database has one, in a thread of its own, whatever this says'),
-  idle_timeout_ms: milliseconds.default(IDLE_TIMEOUT_MS).describe('Accepted; the one connection of an SQLite database stays open'),
-  acquire_timeout_ms: milliseconds.default(ACQUIRE_TIMEOUT_MS).describe('A call that waited this long for its database is answered POOL_TIMEOUT'),
+  max: z
+    .number()
+    .int()
+    .min(1)
+    .default(MAX_CONNECTIONS)
+    .describe('Connections. An SQLite database has one, in a thread of its own, whatever this says'),
+  idle_timeout_ms: milliseconds
+    .default(IDLE_TIMEOUT_MS)
+    .describe('Accepted; the one connection of an SQLite database stays open'),
+  acquire_timeout_ms: milliseconds
+    .default(ACQUIRE_TIMEOUT_MS)
+    .describe('A call that waited this long for its database is answered POOL_TIMEOUT'),
 });
 
 const tlsConfig = z.strictObject({
@@ -35,7 +44,12 @@ const databaseEntry = z.strictObject({
 
 /** What `iii worker add database` writes, and what a bare entry means. */
 export const defaultBlock = {
-  databases: { primary: { pool: { acquire_timeout_ms: ACQUIRE_TIMEOUT_MS, idle_timeout_ms: IDLE_TIMEOUT_MS, max: MAX_CONNECTIONS }, url: 'sqlite:./data/iii.db' } },
+  databases: {
+    primary: {
+      pool: { acquire_timeout_ms: ACQUIRE_TIMEOUT_MS, idle_timeout_ms: IDLE_TIMEOUT_MS, max: MAX_CONNECTIONS },
+      url: 'sqlite:./data/iii.db',
+    },
+  },
 };
 
 export const databaseConfig = z
@@ -55,8 +69,10 @@ const SQLITE_SCHEME = /^sqlite:/i;
 const SERVER_SCHEME = /^(postgres|postgresql|mysql):\/\//i;
 
 function urlFault(url: string): string | undefined {
-  if (SERVER_SCHEME.test(url)) return `${url.slice(0, url.indexOf(':'))} databases are not in this version: use sqlite:PATH`;
-  if (!SQLITE_SCHEME.test(url)) return `unknown url scheme: ${url.split(':', 1)[0] ?? ''}: use sqlite:PATH or sqlite::memory:`;
+  if (SERVER_SCHEME.test(url))
+    return `${url.slice(0, url.indexOf(':'))} databases are not in this version: use sqlite:PATH`;
+  if (!SQLITE_SCHEME.test(url))
+    return `unknown url scheme: ${url.split(':', 1)[0] ?? ''}: use sqlite:PATH or sqlite::memory:`;
   return url.replace(SQLITE_SCHEME, '').trim() === '' ? 'names no file: use sqlite:PATH or sqlite::memory:' : undefined;
 }
 

@@ -9,8 +9,8 @@ import { DatabaseError, driverError } from './errors.js';
 import type { Call, FromThread, ThreadOptions, ToThread } from './messages.js';
 
 interface Waiter {
-  resolve(json: string): void;
-  reject(error: DatabaseError): void;
+  readonly resolve: (json: string) => void;
+  readonly reject: (error: DatabaseError) => void;
 }
 
 export class Connection {
@@ -103,6 +103,10 @@ export class Connection {
     this.#ended = true;
     const waiter = this.#waiter;
     this.#waiter = undefined;
-    waiter?.reject(driverError(`the database thread ended unexpectedly (${reason}) while this ran: it may or may not have taken effect`));
+    waiter?.reject(
+      driverError(
+        `the database thread ended unexpectedly (${reason}) while this ran: it may or may not have taken effect`,
+      ),
+    );
   }
 }

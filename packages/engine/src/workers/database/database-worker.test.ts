@@ -13,7 +13,8 @@ import { StorageThreads } from '../../storage/index.js';
 import { databaseWorker } from './index.js';
 
 /** Some tenths of a second of work that nothing can interrupt. */
-const SLOW = 'WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 2000000) SELECT count(*) AS n FROM c';
+const SLOW =
+  'WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 2000000) SELECT count(*) AS n FROM c';
 
 interface Rows {
   readonly rows: Record<string, unknown>[];
@@ -29,10 +30,12 @@ describe('database worker', () => {
   let host: WorkerHost;
 
   const parse = (config: unknown): unknown => databaseWorker.config.parse(config);
-  const start = (config?: unknown): Promise<void> => builtIns.start({ id: 'db', name: 'database', config: parse(config) }, databaseWorker);
-  const change = (config: unknown): Promise<void> => builtIns.change({ id: 'db', name: 'database', config: parse(config) });
+  const start = (config?: unknown): Promise<void> =>
+    builtIns.start({ id: 'db', name: 'database', config: parse(config) }, databaseWorker);
+  const change = (config: unknown): Promise<void> =>
+    builtIns.change({ id: 'db', name: 'database', config: parse(config) });
   const call = <Result>(name: string, payload: unknown): Promise<Result> =>
-    worker.trigger({ function_id: `database::${name}`, payload }) as Promise<Result>;
+    worker.trigger<unknown, Result>({ function_id: `database::${name}`, payload });
   /** The JSON text of a result, with the digits it was answered with. */
   const rawCall = async (name: string, json: string): Promise<string> => {
     const outcome = await host.invoke({ functionId: `database::${name}`, payload: Payload.fromJson(json) });
@@ -56,7 +59,14 @@ describe('database worker', () => {
     clock = new FakeClock();
     core = new Core({ clock, random: systemRandom, log: silentLog });
     const storage = new StorageThreads({ projectDir: folder.path, dataDir: join(folder.path, 'data') });
-    builtIns = new BuiltIns({ core, storage, projectDir: folder.path, dataDir: join(folder.path, 'data'), alwaysOn: new Set(), reportPort: () => undefined });
+    builtIns = new BuiltIns({
+      core,
+      storage,
+      projectDir: folder.path,
+      dataDir: join(folder.path, 'data'),
+      alwaysOn: new Set(),
+      reportPort: () => undefined,
+    });
     worker = new EmbeddedWorker(core, 'tester');
     host = builtIns.host('tester-host');
   });
@@ -76,7 +86,9 @@ describe('database worker', () => {
     expect(existsSync(join(folder.path, 'data', 'iii.db'))).toBe(true);
 
     await start();
-    expect(await call('query', { db: 'primary', sql: 'SELECT url FROM links WHERE code = ?', params: ['iii'] })).toEqual({
+    expect(
+      await call('query', { db: 'primary', sql: 'SELECT url FROM links WHERE code = ?', params: ['iii'] }),
+    ).toEqual({
       columns: [{ name: 'url', type: 'TEXT' }],
       row_count: 1,
       rows: [{ url: 'https://iii.dev' }],
@@ -86,8 +98,16 @@ describe('database worker', () => {
   it('answers execute with counts, the id as a string, and returned rows', async () => {
     await start();
     await call('execute', { sql: 'CREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT)' });
-    expect(await call('execute', { sql: "INSERT INTO t (x) VALUES ('a'), ('b;')" })).toEqual({ affected_rows: 2, last_insert_id: '2', returned_rows: [] });
-    expect(await call('execute', { sql: 'UPDATE t SET x = ? WHERE id = 1', params: ['c'] })).toEqual({ affected_rows: 1, last_insert_id: null, returned_rows: [] });
+    expect(await call('execute', { sql: "INSERT INTO t (x) VALUES ('a'), ('b;')" })).toEqual({
+      affected_rows: 2,
+      last_insert_id: '2',
+      returned_rows: [],
+    });
+    expect(await call('execute', { sql: 'UPDATE t SET x = ? WHERE id = 1', params: ['c'] })).toEqual({
+      affected_rows: 1,
+      last_insert_id: null,
+      returned_rows: [],
+    });
     expect(await call('execute', { sql: 'INSERT INTO t (x) VALUES (?) RETURNING x, id', params: ['d'] })).toEqual({
       affected_rows: 1,
       last_insert_id: '3',
@@ -104,7 +124,12 @@ describe('database worker', () => {
     await start();
     await rawCall('execute', '{"sql":"CREATE TABLE t (i INTEGER, r REAL, x)"}');
     await rawCall('execute', '{"sql":"INSERT INTO t VALUES (?, ?, ?)","params":[9007199254740993,1.0,1]}');
-    expect(await rawCall('query', '{"sql":"SELECT i, r, x, typeof(x) AS k FROM t WHERE i = ?","params":[ 9007199254740993 ]}')).toBe(
+    expect(
+      await rawCall(
+        'query',
+        '{"sql":"SELECT i, r, x, typeof(x) AS k FROM t WHERE i = ?","params":[ 9007199254740993 ]}',
+      ),
+    ).toBe(
       '{"columns":[{"name":"i","type":"INTEGER"},{"name":"r","type":"REAL"},{"name":"x","type":""},{"name":"k","type":""}],' +
         '"row_count":1,"rows":[{"i":"9007199254740993","k":"integer","r":1.0,"x":1}]}',
     );
@@ -113,8 +138,13 @@ describe('database worker', () => {
   it('takes the aliases: query for sql, params as a JSON string, iii-database for database', async () => {
     await start();
     const payload = { query: 'SELECT ? AS a, ? AS b', params: '[1, "x"]' };
-    expect(await worker.trigger({ function_id: 'iii-database::query', payload })).toMatchObject({ rows: [{ a: 1, b: 'x' }] });
-    await expect(call('query', {})).rejects.toMatchObject({ code: 'deserialization_error', message: expect.stringContaining('missing field `sql`') as string });
+    expect(await worker.trigger({ function_id: 'iii-database::query', payload })).toMatchObject({
+      rows: [{ a: 1, b: 'x' }],
+    });
+    await expect(call('query', {})).rejects.toMatchObject({
+      code: 'deserialization_error',
+      message: expect.stringContaining('missing field `sql`') as string,
+    });
   });
 
   it('finds the meant database: the only one, else primary, else an error that lists them', async () => {
@@ -122,7 +152,11 @@ describe('database worker', () => {
     expect(await call('query', { sql: 'SELECT 1 AS n' })).toMatchObject({ rows: [{ n: 1 }] });
     await change({ databases: { a: { url: 'sqlite::memory:' }, b: { url: 'sqlite::memory:' } } });
     expect(await fault('query', { sql: 'SELECT 1' })).toEqual({ code: 'MISSING_DB', available: ['a', 'b'] });
-    expect(await fault('query', { db: 'primary', sql: 'SELECT 1' })).toEqual({ code: 'UNKNOWN_DB', db: 'primary', available: ['a', 'b'] });
+    expect(await fault('query', { db: 'primary', sql: 'SELECT 1' })).toEqual({
+      code: 'UNKNOWN_DB',
+      db: 'primary',
+      available: ['a', 'b'],
+    });
     await change({ databases: { a: { url: 'sqlite::memory:' }, primary: { url: 'sqlite::memory:' } } });
     expect(await call('query', { sql: 'SELECT 2 AS n' })).toMatchObject({ rows: [{ n: 2 }] });
   });
@@ -131,20 +165,40 @@ describe('database worker', () => {
     await start();
     await call('execute', { sql: 'CREATE TABLE t (x TEXT UNIQUE)' });
     await call('execute', { sql: "INSERT INTO t VALUES ('a')" });
-    expect(await fault('execute', { sql: "INSERT INTO t VALUES ('a')" })).toMatchObject({ code: 'DRIVER_ERROR', driver: 'sqlite', inner_code: 'ConstraintViolation' });
-    expect(await fault('query', { sql: 'SELECT * FROM nowhere' })).toMatchObject({ inner_code: null, message: expect.stringContaining('no such table: nowhere') as string });
-    expect(await fault('query', { sql: 'SELECT ?', params: [1, 2] })).toMatchObject({ message: 'Wrong number of parameters passed to query. Got 2, needed 1' });
-    expect(await fault('execute', { sql: 'DELETE FROM t; DELETE FROM t' })).toMatchObject({ inner_code: 'MULTI_STATEMENT' });
+    expect(await fault('execute', { sql: "INSERT INTO t VALUES ('a')" })).toMatchObject({
+      code: 'DRIVER_ERROR',
+      driver: 'sqlite',
+      inner_code: 'ConstraintViolation',
+    });
+    expect(await fault('query', { sql: 'SELECT * FROM nowhere' })).toMatchObject({
+      inner_code: null,
+      message: expect.stringContaining('no such table: nowhere') as string,
+    });
+    expect(await fault('query', { sql: 'SELECT ?', params: [1, 2] })).toMatchObject({
+      message: 'Wrong number of parameters passed to query. Got 2, needed 1',
+    });
+    expect(await fault('execute', { sql: 'DELETE FROM t; DELETE FROM t' })).toMatchObject({
+      inner_code: 'MULTI_STATEMENT',
+    });
     expect(await fault('execute', { sql: ' ; -- nothing' })).toMatchObject({ driver: 'Sqlite', message: 'empty SQL' });
     expect(await fault('execute', { sql: 'BEGIN' })).toMatchObject({ code: 'INVALID_PARAM' });
-    expect(await fault('query', { sql: 'SELECT ?', params: '{"a":1}' })).toEqual({ code: 'INVALID_PARAM', index: 0, reason: 'params must be an array' });
+    expect(await fault('query', { sql: 'SELECT ?', params: '{"a":1}' })).toEqual({
+      code: 'INVALID_PARAM',
+      index: 0,
+      reason: 'params must be an array',
+    });
   });
 
   it('commits all statements of a transaction or none', async () => {
     await start();
     await call('execute', { sql: 'CREATE TABLE t (x INTEGER UNIQUE)' });
     const insert = { sql: 'INSERT INTO t VALUES (?)', params: [1] };
-    expect(await call('transaction', { statements: [insert, { sql: 'SELECT x, 2 AS a FROM t' }], isolation: 'serializable' })).toEqual({
+    expect(
+      await call('transaction', {
+        statements: [insert, { sql: 'SELECT x, 2 AS a FROM t' }],
+        isolation: 'serializable',
+      }),
+    ).toEqual({
       committed: true,
       results: [
         { affected_rows: 1, rows: [] },
@@ -152,36 +206,65 @@ describe('database worker', () => {
       ],
     });
     const failed = await call('transaction', { statements: [{ sql: 'INSERT INTO t VALUES (2)' }, insert] });
-    expect(failed).toMatchObject({ committed: false, failed_index: 1, error: { code: 'DRIVER_ERROR', inner_code: 'ConstraintViolation' } });
+    expect(failed).toMatchObject({
+      committed: false,
+      failed_index: 1,
+      error: { code: 'DRIVER_ERROR', inner_code: 'ConstraintViolation' },
+    });
     expect(await call('query', { sql: 'SELECT x FROM t' })).toMatchObject({ rows: [{ x: 1 }] });
     expect(await call('transaction', { statements: [] })).toEqual({ committed: true, results: [] });
-    expect(await call('transaction', { statements: [{ sql: 'COMMIT' }] })).toMatchObject({ committed: false, failed_index: 0 });
-    expect(await fault('transaction', { statements: [], isolation: 'chaos' })).toEqual({ code: 'INVALID_PARAM', index: 0, reason: 'unknown isolation `chaos`' });
+    expect(await call('transaction', { statements: [{ sql: 'COMMIT' }] })).toMatchObject({
+      committed: false,
+      failed_index: 0,
+    });
+    expect(await fault('transaction', { statements: [], isolation: 'chaos' })).toEqual({
+      code: 'INVALID_PARAM',
+      index: 0,
+      reason: 'unknown isolation `chaos`',
+    });
   });
 
   it('runs prepared statements until their handle expires or their database goes', async () => {
     await start({ databases: { a: { url: 'sqlite::memory:' }, b: { url: 'sqlite::memory:' } } });
     const prepare = async (db: string): Promise<string> => {
-      const { handle } = await call<{ handle: { id: string; expires_at: string } }>('prepareStatement', { db, sql: 'SELECT ? + 1 AS n', ttl_seconds: 60 });
+      const { handle } = await call<{ handle: { id: string; expires_at: string } }>('prepareStatement', {
+        db,
+        sql: 'SELECT ? + 1 AS n',
+        ttl_seconds: 60,
+      });
       expect(Date.parse(handle.expires_at)).toBe(clock.now() + 60_000);
       return handle.id;
     };
     const [a, b] = [await prepare('a'), await prepare('b')];
     expect(await call('runStatement', { handle_id: a, params: [41] })).toMatchObject({ rows: [{ n: 42 }] });
     await change({ databases: { a: { url: 'sqlite::memory:' } } });
-    expect(await fault('runStatement', { handle_id: b, params: [1] })).toEqual({ code: 'STATEMENT_NOT_FOUND', handle_id: b });
+    expect(await fault('runStatement', { handle_id: b, params: [1] })).toEqual({
+      code: 'STATEMENT_NOT_FOUND',
+      handle_id: b,
+    });
     await clock.advance(60_000);
-    expect(await fault('runStatement', { handle_id: a, params: [1] })).toEqual({ code: 'STATEMENT_NOT_FOUND', handle_id: a });
+    expect(await fault('runStatement', { handle_id: a, params: [1] })).toEqual({
+      code: 'STATEMENT_NOT_FOUND',
+      handle_id: a,
+    });
   });
 
   it('adds, removes and changes databases live and leaves the others alone', async () => {
     await start({ databases: { kept: { url: 'sqlite::memory:' }, gone: { url: 'sqlite:./gone.db' } } });
     await call('execute', { db: 'kept', sql: 'CREATE TABLE t (x)' });
-    await change({ databases: { kept: { url: 'sqlite::memory:', pool: { acquire_timeout_ms: 100 } }, analytics: { url: 'sqlite:./deep/er/analytics.db' } } });
+    await change({
+      databases: {
+        kept: { url: 'sqlite::memory:', pool: { acquire_timeout_ms: 100 } },
+        analytics: { url: 'sqlite:./deep/er/analytics.db' },
+      },
+    });
     expect(await call('query', { db: 'kept', sql: 'SELECT count(*) AS n FROM t' })).toMatchObject({ rows: [{ n: 0 }] });
     await call('execute', { db: 'analytics', sql: 'CREATE TABLE t (x)' });
     expect(existsSync(join(folder.path, 'deep', 'er', 'analytics.db'))).toBe(true);
-    expect(await fault('query', { db: 'gone', sql: 'SELECT 1' })).toMatchObject({ code: 'UNKNOWN_DB', available: ['analytics', 'kept'] });
+    expect(await fault('query', { db: 'gone', sql: 'SELECT 1' })).toMatchObject({
+      code: 'UNKNOWN_DB',
+      available: ['analytics', 'kept'],
+    });
     expect(await call('listDatabases', {})).toMatchObject({
       count: 2,
       databases: [
@@ -200,7 +283,9 @@ describe('database worker', () => {
   });
 
   it('answers QUERY_TIMEOUT at the deadline, then POOL_TIMEOUT while the statement runs on', async () => {
-    await start({ databases: { a: { url: 'sqlite::memory:', pool: { acquire_timeout_ms: 1_000 } }, b: { url: 'sqlite::memory:' } } });
+    await start({
+      databases: { a: { url: 'sqlite::memory:', pool: { acquire_timeout_ms: 1_000 } }, b: { url: 'sqlite::memory:' } },
+    });
     const slow = fault('query', { db: 'a', sql: SLOW, timeout_ms: 200 });
     const waiting = fault('query', { db: 'a', sql: 'SELECT 1' });
     await waitFor(() => clock.pending >= 2, { what: 'both timers' });
@@ -215,7 +300,11 @@ describe('database worker', () => {
   it('ends a long SELECT between two rows, so that its database is free again', async () => {
     await start();
     const endless = 'WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c';
-    expect(await fault('query', { sql: endless, timeout_ms: 50 })).toEqual({ code: 'QUERY_TIMEOUT', db: 'primary', timeout_ms: 50 });
+    expect(await fault('query', { sql: endless, timeout_ms: 50 })).toEqual({
+      code: 'QUERY_TIMEOUT',
+      db: 'primary',
+      timeout_ms: 50,
+    });
     expect(await call('query', { sql: 'SELECT 1 AS n' })).toMatchObject({ rows: [{ n: 1 }] });
   });
 
@@ -237,7 +326,11 @@ describe('database worker', () => {
 });
 
 describe('database configuration', () => {
-  const message = (config: unknown): string => databaseWorker.config.safeParse(config).error?.issues.map((issue) => issue.message).join('; ') ?? '';
+  const message = (config: unknown): string =>
+    databaseWorker.config
+      .safeParse(config)
+      .error?.issues.map((issue) => issue.message)
+      .join('; ') ?? '';
 
   it('means the default database when it is left out', () => {
     expect(databaseWorker.config.parse(undefined)).toEqual(databaseWorker.config.parse(databaseWorker.defaultBlock));

@@ -22,7 +22,13 @@ describe('a database and its thread', () => {
     const crash = `import { parentPort } from 'node:worker_threads';\nparentPort.on('message', ({ sql }) => { if (sql === 'crash') process.exit(7); });\n`;
     await writeFile(module, `${crash}await import(${JSON.stringify(THREAD)});\n`);
     const log = createLog({ stream: { write: (text) => (logged += text) } });
-    const options = { name: 'db', file: file === ':memory:' ? file : join(folder.path, file), acquireTimeoutMs: 5_000, clock: systemClock, log };
+    const options = {
+      name: 'db',
+      file: file === ':memory:' ? file : join(folder.path, file),
+      acquireTimeoutMs: 5_000,
+      clock: systemClock,
+      log,
+    };
     database = await Database.open({ ...options, thread: pathToFileURL(module) });
   };
   const query = (sql: string): Call => ({ kind: 'query', sql, params: undefined, timeoutMs: 30_000 });
@@ -44,7 +50,11 @@ describe('a database and its thread', () => {
     const lost = database.run(query('crash'));
     const after = database.run(query('SELECT count(*) AS n FROM t'));
     await expect(lost).rejects.toMatchObject({
-      fault: { code: 'DRIVER_ERROR', message: 'the database thread ended unexpectedly (exit code 7) while this ran: it may or may not have taken effect' },
+      fault: {
+        code: 'DRIVER_ERROR',
+        message:
+          'the database thread ended unexpectedly (exit code 7) while this ran: it may or may not have taken effect',
+      },
     });
     expect(JSON.parse(await after)).toMatchObject({ rows: [{ n: 0 }] });
     expect(logged).toContain('The thread of a database ended and is started again');
@@ -59,25 +69,42 @@ describe('a database and its thread', () => {
 
   it('closes after the calls that it took, and takes no more', async () => {
     await open('b.db');
-    const taken = [execute('CREATE TABLE t (x)'), execute('INSERT INTO t VALUES (1)')].map((call) => database.run(call));
+    const taken = [execute('CREATE TABLE t (x)'), execute('INSERT INTO t VALUES (1)')].map((call) =>
+      database.run(call),
+    );
     const closed = database.close();
-    await expect(database.run(query('SELECT 1'))).rejects.toMatchObject({ fault: { message: expect.stringContaining('is closed') as string } });
+    await expect(database.run(query('SELECT 1'))).rejects.toMatchObject({
+      fault: { message: expect.stringContaining('is closed') as string },
+    });
     await closed;
-    expect((await Promise.all(taken)).map((json) => (JSON.parse(json) as { affected_rows: number }).affected_rows)).toEqual([0, 1]);
+    expect(
+      (await Promise.all(taken)).map((json) => (JSON.parse(json) as { affected_rows: number }).affected_rows),
+    ).toEqual([0, 1]);
     await database.close();
   });
 
   it('gives up its write lock when a transaction fails', async () => {
     await open('c.db');
-    const other = await Database.open({ name: 'other', file: database.file, acquireTimeoutMs: 5_000, clock: systemClock, log: createLog({ level: 'silent' }) });
+    const other = await Database.open({
+      name: 'other',
+      file: database.file,
+      acquireTimeoutMs: 5_000,
+      clock: systemClock,
+      log: createLog({ level: 'silent' }),
+    });
     try {
       await database.run(execute('CREATE TABLE t (x UNIQUE)'));
       const twice = ['INSERT INTO t VALUES (1)', 'INSERT INTO t VALUES (1)'].map((sql) => ({ sql, params: undefined }));
-      expect(JSON.parse(await database.run({ kind: 'transaction', statements: twice, immediate: true }))).toMatchObject({ committed: false });
+      expect(JSON.parse(await database.run({ kind: 'transaction', statements: twice, immediate: true }))).toMatchObject(
+        { committed: false },
+      );
       expect(JSON.parse(await other.run(execute('INSERT INTO t VALUES (2)')))).toMatchObject({ affected_rows: 1 });
       // What another connection adds to the schema is seen: nothing is remembered between calls.
       await other.run(execute('ALTER TABLE t ADD COLUMN y'));
-      expect(JSON.parse(await database.run(query('SELECT * FROM t')))).toMatchObject({ columns: [{ name: 'x' }, { name: 'y' }], rows: [{ x: 2, y: null }] });
+      expect(JSON.parse(await database.run(query('SELECT * FROM t')))).toMatchObject({
+        columns: [{ name: 'x' }, { name: 'y' }],
+        rows: [{ x: 2, y: null }],
+      });
     } finally {
       await other.close();
     }

@@ -34,8 +34,8 @@ interface WaitingCall {
   readonly call: Call;
   readonly timeoutMs: number | undefined;
   readonly since: number;
-  resolve(json: string): void;
-  reject(error: unknown): void;
+  readonly resolve: (json: string) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 export class Database {
@@ -96,7 +96,10 @@ export class Database {
     this.#acquireTimer?.cancel();
     for (const { reject } of this.#waiting.splice(0)) reject(this.#closedError());
     if (outcome === 'late') {
-      this.#options.log.warn('A database is closed while a statement still runs in it', { db: this.#options.name, waited_ms: CLOSE_WAIT_MS });
+      this.#options.log.warn('A database is closed while a statement still runs in it', {
+        db: this.#options.name,
+        waited_ms: CLOSE_WAIT_MS,
+      });
       this.#connection.abandon();
     } else {
       await this.#connection.close();
@@ -128,7 +131,10 @@ export class Database {
       if (this.#connection.ended) this.#connection = await this.#reconnect();
       if (timeoutMs !== undefined) {
         timer = clock.setTimer(() => {
-          log.warn('A query passed its deadline; its database is busy until SQLite returns', { db: name, timeout_ms: timeoutMs });
+          log.warn('A query passed its deadline; its database is busy until SQLite returns', {
+            db: name,
+            timeout_ms: timeoutMs,
+          });
           reject(new DatabaseError({ code: 'QUERY_TIMEOUT', db: name, timeout_ms: timeoutMs }));
         }, timeoutMs);
       }
@@ -162,7 +168,11 @@ export class Database {
 
   #expire(): void {
     const now = this.#options.clock.monotonic();
-    for (let first = this.#waiting[0]; first !== undefined && first.since + this.#acquireTimeoutMs <= now; first = this.#waiting[0]) {
+    for (
+      let first = this.#waiting[0];
+      first !== undefined && first.since + this.#acquireTimeoutMs <= now;
+      first = this.#waiting[0]
+    ) {
       this.#waiting.shift();
       first.reject(this.#poolTimeout(now - first.since));
     }
@@ -174,7 +184,9 @@ export class Database {
   }
 
   #closedError(): DatabaseError {
-    return driverError(`database ${this.#options.name} is closed: it was removed from the configuration, or the engine is stopping`);
+    return driverError(
+      `database ${this.#options.name} is closed: it was removed from the configuration, or the engine is stopping`,
+    );
   }
 }
 

@@ -81,7 +81,8 @@ export class Databases {
    * @throws DatabaseError `MISSING_DB`, `UNKNOWN_DB`
    */
   resolve(name: string | null | undefined): string {
-    const meant = name ?? (this.#open.size === 1 ? this.names[0] : this.#open.has(DEFAULT_NAME) ? DEFAULT_NAME : undefined);
+    const meant =
+      name ?? (this.#open.size === 1 ? this.names[0] : this.#open.has(DEFAULT_NAME) ? DEFAULT_NAME : undefined);
     if (meant === undefined) throw new DatabaseError({ code: 'MISSING_DB', available: this.names });
     if (!this.#open.has(meant)) throw unknownDb(meant, this.names);
     return meant;
@@ -109,8 +110,13 @@ async function openOne(options: Parameters<typeof Database.open>[0]): Promise<Da
   try {
     return await Database.open(options);
   } catch (error) {
-    const reason = error instanceof DatabaseError && 'message' in error.fault ? error.fault.message : toErrorBody(error).message;
+    const reason =
+      error instanceof DatabaseError && 'message' in error.fault ? error.fault.message : toErrorBody(error).message;
     const what = `databases.${options.name}: cannot open ${options.file} (${reason})`;
-    throw new TrineError('database_unopened', `${what}: check the url, and that this user may write to the file and its folder`, { cause: error });
+    throw new TrineError(
+      'database_unopened',
+      `${what}: check the url, and that this user may write to the file and its folder`,
+      { cause: error },
+    );
   }
 }

@@ -29,7 +29,10 @@ export class DatabaseError extends Error {
   readonly fault: Fault;
 
   constructor(fault: Fault, cause?: unknown) {
-    super(`${fault.code}: ${'message' in fault ? fault.message : JSON.stringify(fault)}`, cause === undefined ? undefined : { cause });
+    super(
+      `${fault.code}: ${'message' in fault ? fault.message : JSON.stringify(fault)}`,
+      cause === undefined ? undefined : { cause },
+    );
     this.name = 'DatabaseError';
     this.fault = fault;
   }

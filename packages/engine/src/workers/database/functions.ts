@@ -23,10 +23,19 @@ const params = z
   .union([z.array(z.unknown()), z.string()])
   .nullish()
   .describe('Values for the placeholders `?`, in order: an array, or a string that holds one as JSON');
-const timeoutMs = z.number().int().min(1).nullish().describe('Deadline of the statement in milliseconds. Default 30000');
+const timeoutMs = z
+  .number()
+  .int()
+  .min(1)
+  .nullish()
+  .describe('Deadline of the statement in milliseconds. Default 30000');
 
 const rows = z.array(z.record(z.string(), z.unknown()));
-const queryResult = z.object({ columns: z.array(z.object({ name: z.string(), type: z.string() })), row_count: z.number().int(), rows });
+const queryResult = z.object({
+  columns: z.array(z.object({ name: z.string(), type: z.string() })),
+  row_count: z.number().int(),
+  rows,
+});
 
 const requests = {
   query: z.object({ db, sql, query, params, timeout_ms: timeoutMs }),
@@ -35,7 +44,10 @@ const requests = {
     sql,
     query,
     params,
-    returning: z.array(z.string()).nullish().describe('Columns to return of the changed rows, where the statement has no RETURNING'),
+    returning: z
+      .array(z.string())
+      .nullish()
+      .describe('Columns to return of the changed rows, where the statement has no RETURNING'),
   }),
   transaction: z.object({
     db,
@@ -43,13 +55,21 @@ const requests = {
       .array(z.object({ sql: z.string(), params }))
       .max(MAX_STATEMENTS)
       .describe('Run in order, all or none'),
-    isolation: z.string().nullish().describe('`read_committed`, `repeatable_read` or `serializable` (takes the write lock at once)'),
+    isolation: z
+      .string()
+      .nullish()
+      .describe('`read_committed`, `repeatable_read` or `serializable` (takes the write lock at once)'),
   }),
   prepareStatement: z.object({
     db,
     sql,
     query,
-    ttl_seconds: z.number().int().min(1).nullish().describe('Life of the handle in seconds. Default 3600, at most 86400'),
+    ttl_seconds: z
+      .number()
+      .int()
+      .min(1)
+      .nullish()
+      .describe('Life of the handle in seconds. Default 3600, at most 86400'),
   }),
   runStatement: z.object({ handle_id: z.string(), params, timeout_ms: timeoutMs }),
   listDatabases: z.object({}),
@@ -85,7 +105,12 @@ export function registerDatabaseFunctions(host: WorkerHost, databases: Databases
     request: requests.query,
     response: queryResult,
     handler: async (input, { payload }, id) => {
-      const call = { kind: 'query', sql: textOf(input, id), params: paramsText(id, payload), timeoutMs: input.timeout_ms ?? QUERY_TIMEOUT_MS } as const;
+      const call = {
+        kind: 'query',
+        sql: textOf(input, id),
+        params: paramsText(id, payload),
+        timeoutMs: input.timeout_ms ?? QUERY_TIMEOUT_MS,
+      } as const;
       return Payload.fromJson(await databases.get(databases.resolve(input.db)).run(call, call.timeoutMs));
     },
   });
@@ -95,7 +120,12 @@ export function registerDatabaseFunctions(host: WorkerHost, databases: Databases
     request: requests.execute,
     response: z.object({ affected_rows: z.number().int(), last_insert_id: z.string().nullable(), returned_rows: rows }),
     handler: async (input, { payload }, id) => {
-      const call = { kind: 'execute', sql: textOf(input, id), params: paramsText(id, payload), returning: input.returning ?? [] } as const;
+      const call = {
+        kind: 'execute',
+        sql: textOf(input, id),
+        params: paramsText(id, payload),
+        returning: input.returning ?? [],
+      } as const;
       return Payload.fromJson(await databases.get(databases.resolve(input.db)).run(call));
     },
   });
@@ -114,9 +144,14 @@ export function registerDatabaseFunctions(host: WorkerHost, databases: Databases
       if (!ISOLATIONS.has(isolation)) throw invalidParam(0, `unknown isolation \`${isolation}\``);
       const database = databases.get(databases.resolve(input.db));
       const texts = arrayElements(new RawInput(id, payload).requiredText('statements'));
-      const statements = input.statements.map((each, index) => ({ sql: each.sql, params: paramsText(id, Payload.fromJson(texts[index] as string)) }));
+      const statements = input.statements.map((each, index) => ({
+        sql: each.sql,
+        params: paramsText(id, Payload.fromJson(texts[index] as string)),
+      }));
       try {
-        return Payload.fromJson(await database.run({ kind: 'transaction', statements, immediate: isolation === 'serializable' }));
+        return Payload.fromJson(
+          await database.run({ kind: 'transaction', statements, immediate: isolation === 'serializable' }),
+        );
       } catch (error) {
         if (!(error instanceof DatabaseError)) throw error;
         return Payload.fromJson(failedTransaction(error.fault));
@@ -141,7 +176,12 @@ export function registerDatabaseFunctions(host: WorkerHost, databases: Databases
     response: queryResult,
     handler: async (input, { payload }, id) => {
       const statement = prepared.get(input.handle_id);
-      const call = { kind: 'query', sql: statement.sql, params: paramsText(id, payload), timeoutMs: input.timeout_ms ?? QUERY_TIMEOUT_MS } as const;
+      const call = {
+        kind: 'query',
+        sql: statement.sql,
+        params: paramsText(id, payload),
+        timeoutMs: input.timeout_ms ?? QUERY_TIMEOUT_MS,
+      } as const;
       return Payload.fromJson(await databases.get(statement.db).run(call, call.timeoutMs));
     },
   });
@@ -153,8 +193,16 @@ export function registerDatabaseFunctions(host: WorkerHost, databases: Databases
       const list = databases.list().map(({ name, entry }) => ({
         driver: 'sqlite',
         name,
-        pool: { acquire_timeout_ms: entry.pool.acquire_timeout_ms, idle_timeout_ms: entry.pool.idle_timeout_ms, max: entry.pool.max },
-        tls: { ca_cert_present: entry.tls?.ca_cert !== undefined, mode: entry.tls?.mode ?? 'require', trust_native: entry.tls?.trust_native ?? true },
+        pool: {
+          acquire_timeout_ms: entry.pool.acquire_timeout_ms,
+          idle_timeout_ms: entry.pool.idle_timeout_ms,
+          max: entry.pool.max,
+        },
+        tls: {
+          ca_cert_present: entry.tls?.ca_cert !== undefined,
+          mode: entry.tls?.mode ?? 'require',
+          trust_native: entry.tls?.trust_native ?? true,
+        },
         url: redactUrl(entry.url),
       }));
       return { count: list.length, databases: list };
@@ -163,7 +211,10 @@ export function registerDatabaseFunctions(host: WorkerHost, databases: Databases
 }
 
 /** @throws TrineError `deserialization_error` when there is neither `sql` nor `query` */
-function textOf(input: { readonly sql?: string | null | undefined; readonly query?: string | null | undefined }, id: string): string {
+function textOf(
+  input: { readonly sql?: string | null | undefined; readonly query?: string | null | undefined },
+  id: string,
+): string {
   const text = input.sql ?? input.query;
   if (text === undefined || text === null) throw deserializationError(id, 'missing field `sql`');
   return text;

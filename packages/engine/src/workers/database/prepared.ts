@@ -35,7 +35,10 @@ export class PreparedStatements {
   add(db: string, sql: string, ttlSeconds: number): { readonly id: string; readonly expiresAt: number } {
     this.#forgetExpired();
     if (this.#statements.size >= MAX_HANDLES) {
-      throw invalidParam(0, `${MAX_HANDLES} prepared statements are held, which is the limit: reuse handles, or give them a shorter ttl_seconds`);
+      throw invalidParam(
+        0,
+        `${MAX_HANDLES} prepared statements are held, which is the limit: reuse handles, or give them a shorter ttl_seconds`,
+      );
     }
     const id = this.#random.uuid();
     const expiresAt = this.#clock.now() + Math.min(ttlSeconds, MAX_TTL_SECONDS) * 1_000;

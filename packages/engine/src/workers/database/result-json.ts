@@ -16,7 +16,8 @@ export function valueJson(value: unknown): string {
   }
   if (typeof value === 'string') return JSON.stringify(value);
   if (typeof value === 'number') return realJson(value);
-  if (value instanceof Uint8Array) return `"${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64')}"`;
+  if (value instanceof Uint8Array)
+    return `"${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64')}"`;
   return 'null';
 }
 
@@ -37,7 +38,9 @@ export function columnsJson(columns: readonly ResultColumn[]): string {
 /** Rows as objects: keys sorted by name; of columns with the same name the last one counts. */
 export function rowObjectsJson(columns: readonly ResultColumn[], rows: readonly (readonly string[])[]): string {
   const indexes = new Map(columns.map(({ name }, index) => [name, index]));
-  const members = [...indexes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, index]) => ({ key: JSON.stringify(name), index }));
+  const members = [...indexes]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, index]) => ({ key: JSON.stringify(name), index }));
   return `[${rows.map((row) => `{${members.map(({ key, index }) => `${key}:${row[index]}`).join(',')}}`).join(',')}]`;
 }
 

@@ -12,20 +12,36 @@ describe('SQL text', () => {
   });
 
   it('counts placeholders as SQLite does', () => {
-    expect(placeholders("SELECT ?, '?', \"?\", [?], `?`, -- ?\n ? /* ? */")).toEqual([undefined, undefined]);
+    expect(placeholders('SELECT ?, \'?\', "?", [?], `?`, -- ?\n ? /* ? */')).toEqual([undefined, undefined]);
     expect(placeholders('SELECT ?3, ?, :a, @b, $c, :a')).toEqual([undefined, undefined, '3', undefined, 'a', 'b', 'c']);
     expect(placeholders('SELECT foo$1 FROM t')).toEqual([]);
   });
 
   it('adds RETURNING behind the statement, not behind its comment', () => {
-    expect(withReturning("DELETE FROM t WHERE x = '--' ; -- all", ['id', 'we"ird', '*'])).toBe(`DELETE FROM t WHERE x = '--' RETURNING "id", "we""ird", *`);
+    expect(withReturning("DELETE FROM t WHERE x = '--' ; -- all", ['id', 'we"ird', '*'])).toBe(
+      `DELETE FROM t WHERE x = '--' RETURNING "id", "we""ird", *`,
+    );
   });
 });
 
 describe('values', () => {
   it('go in by their JSON text', () => {
-    const text = '[null, true, false, 1, 1.0, 1e2, -9223372036854775808, 9223372036854775807, 9223372036854775808, "a,]", {"b": [1, 2]}, []]';
-    expect(parameterValues(text)).toEqual([null, 1n, 0n, 1n, 1, 100, -(2n ** 63n), 2n ** 63n - 1n, 2 ** 63, 'a,]', '{"b":[1,2]}', '[]']);
+    const text =
+      '[null, true, false, 1, 1.0, 1e2, -9223372036854775808, 9223372036854775807, 9223372036854775808, "a,]", {"b": [1, 2]}, []]';
+    expect(parameterValues(text)).toEqual([
+      null,
+      1n,
+      0n,
+      1n,
+      1,
+      100,
+      -(2n ** 63n),
+      2n ** 63n - 1n,
+      2 ** 63,
+      'a,]',
+      '{"b":[1,2]}',
+      '[]',
+    ]);
     expect(parameterValues(undefined)).toEqual([]);
     expect(parameterValues('" [ 1 ] "')).toEqual([1n]);
     expect(() => parameterValues('"[1"')).toThrow(/INVALID_PARAM/);
@@ -33,7 +49,11 @@ describe('values', () => {
   });
 
   it('come out by their storage class', () => {
-    expect([2n ** 53n - 1n, 2n ** 53n, -(2n ** 53n), 1, 1.5, 1e21, Infinity, null, '"', Buffer.from([0, 255])].map(valueJson)).toEqual([
+    expect(
+      [2n ** 53n - 1n, 2n ** 53n, -(2n ** 53n), 1, 1.5, 1e21, Infinity, null, '"', Buffer.from([0, 255])].map(
+        valueJson,
+      ),
+    ).toEqual([
       '9007199254740991',
       '"9007199254740992"',
       '"-9007199254740992"',

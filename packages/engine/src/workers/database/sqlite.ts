@@ -41,7 +41,8 @@ export class Sqlite {
   constructor(name: string, file: string) {
     this.#name = name;
     if (file !== ':memory:') {
-      if (statSync(file, { throwIfNoEntry: false })?.isDirectory() === true) throw new Error('there is a folder in its place');
+      if (statSync(file, { throwIfNoEntry: false })?.isDirectory() === true)
+        throw new Error('there is a folder in its place');
       mkdirSync(dirname(file), { recursive: true });
     }
     this.#db = new SqliteDriver(file, { timeout: BUSY_TIMEOUT_MS });
@@ -65,7 +66,8 @@ export class Sqlite {
   /** @returns the JSON text of `{affected_rows, last_insert_id, returned_rows}` */
   execute({ sql, params, returning }: ExecuteCall): string {
     let statement = this.#prepare(sql, 'execute');
-    if (returning.length > 0 && !statement.reader && changesRows(sql)) statement = this.#prepare(withReturning(sql, returning), 'execute');
+    if (returning.length > 0 && !statement.reader && changesRows(sql))
+      statement = this.#prepare(withReturning(sql, returning), 'execute');
     const { columns, rows, affected } = this.#run(statement, sql, params);
     const lastId = affected > 0 && firstWord(sql) === 'INSERT' ? this.#lastInsertId() : null;
     return `{"affected_rows":${affected},"last_insert_id":${JSON.stringify(lastId)},"returned_rows":${rowObjectsJson(columns, rows)}}`;
@@ -104,7 +106,8 @@ export class Sqlite {
   }
 
   #prepare(sql: string, operation: Operation): SqliteDriver.Statement<unknown[], unknown> {
-    if (controlsTransaction(sql)) throw invalidParam(0, `${firstWord(sql)} is not allowed here: use database::transaction`);
+    if (controlsTransaction(sql))
+      throw invalidParam(0, `${firstWord(sql)} is not allowed here: use database::transaction`);
     try {
       return this.#db.prepare(sql);
     } catch (error) {
@@ -123,11 +126,16 @@ export class Sqlite {
       if (!statement.reader) return { columns: [], rows: [], affected: statement.run(...bound).changes };
       const read = (): Rows => this.#read(statement, bound, statement.readonly ? limit : undefined);
       // Changed rows that cannot be returned must not stay changed.
-      const { columns, rows } = !statement.readonly && changesRows(sql) && !this.#db.inTransaction ? this.#db.transaction(read)() : read();
+      const { columns, rows } =
+        !statement.readonly && changesRows(sql) && !this.#db.inTransaction ? this.#db.transaction(read)() : read();
       return { columns, rows, affected: rows.length };
     } catch (error) {
       if (error instanceof DatabaseError) throw error;
-      throw driverError(error instanceof Error ? error.message : String(error), isSqliteError(error) ? kindOf(error.code) : null, error);
+      throw driverError(
+        error instanceof Error ? error.message : String(error),
+        isSqliteError(error) ? kindOf(error.code) : null,
+        error,
+      );
     }
   }
 
@@ -162,7 +170,10 @@ export class Sqlite {
 /** Any error of a call as the fault that is answered. */
 export function faultOf(error: unknown): Fault {
   if (error instanceof DatabaseError) return error.fault;
-  return driverError(error instanceof Error ? error.message : String(error), isSqliteError(error) ? kindOf(error.code) : null).fault;
+  return driverError(
+    error instanceof Error ? error.message : String(error),
+    isSqliteError(error) ? kindOf(error.code) : null,
+  ).fault;
 }
 
 const SINGLE_ONLY: Readonly<Record<Operation, string>> = {
@@ -185,7 +196,10 @@ function prepareError(error: unknown, sql: string, operation: Operation): Databa
 }
 
 function tooBig(): DatabaseError {
-  return driverError(`the result is larger than ${MAX_RESULT_CHARS} characters of JSON: ask for fewer rows (LIMIT) or columns`, 'TooBig');
+  return driverError(
+    `the result is larger than ${MAX_RESULT_CHARS} characters of JSON: ask for fewer rows (LIMIT) or columns`,
+    'TooBig',
+  );
 }
 
 function isSqliteError(error: unknown): error is InstanceType<typeof SqliteDriver.SqliteError> {

@@ -10,7 +10,10 @@ const REPEATED: ReadonlySet<string> = new Set(['trace_id', 'span_id', 'service.n
 export function entryOf(record: LogRecord, connectedAs: string | undefined): ForeignEntry {
   const name = workerName(record, connectedAs);
   const logger = record.attributes['service.name'];
-  const target = typeof logger === 'string' && logger !== '' && logger !== name && logger !== record.serviceName ? `${name} [${logger}]` : name;
+  const target =
+    typeof logger === 'string' && logger !== '' && logger !== name && logger !== record.serviceName
+      ? `${name} [${logger}]`
+      : name;
   return {
     ...(record.timeUnixNano > 0n ? { timeMs: Number(record.timeUnixNano / NANOS_PER_MS) } : {}),
     level: record.level,
