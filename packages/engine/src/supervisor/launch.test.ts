@@ -111,4 +111,20 @@ describe('a launched script', () => {
     engine.kill('SIGKILL');
     await waitFor(async () => !(await groupWorks(group ?? 0)));
   });
+
+  it('lets the process that launched it end by itself once it is stopped', async () => {
+    const program = join(folder.path, 'engine.mjs');
+    const built = new URL('../../dist/supervisor/launch.js', import.meta.url).href;
+    await writeFile(
+      program,
+      `import { launch } from ${JSON.stringify(built)};
+       const launched = await launch({ script: 'sleep 60', cwd: ${JSON.stringify(folder.path)}, env: process.env, line() {} });
+       await launched.stop();
+       const stoppedAt = performance.now();
+       process.on('exit', () => process.exit(performance.now() - stoppedAt < 1500 ? 0 : 1));`,
+    );
+    const engine = spawn(process.execPath, [program], { stdio: 'ignore' });
+    const code = await new Promise((resolve) => engine.once('exit', resolve));
+    expect(code).toBe(0);
+  });
 });

@@ -89,10 +89,10 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
   const exited = new Promise<Exit>((resolve) => {
     child.once('exit', (code, signal) => {
       void (async () => {
-        if (stopping !== undefined) await Promise.race([output, sleep(STOP_GRACE_MS)]);
+        if (stopping !== undefined) await Promise.race([output, grace(STOP_GRACE_MS)]);
         signalGroup(pid, 'SIGKILL');
         // A process that left the group on purpose (a daemon) may hold the pipes for ever: let go of them.
-        await Promise.race([output, sleep(DAEMON_GRACE_MS)]);
+        await Promise.race([output, grace(DAEMON_GRACE_MS)]);
         for (const stream of child.stdio) stream?.destroy();
         await output;
         await closed;
@@ -143,4 +143,9 @@ function eachLine(stream: Readable | null, line: (text: string) => void): Promis
       resolve();
     });
   });
+}
+
+/** A wait that does not keep the engine's process alive once what it waits for has come. */
+function grace(ms: number): Promise<void> {
+  return sleep(ms, undefined, { ref: false });
 }
