@@ -33,6 +33,9 @@ export const MAX_ERROR_LENGTH = 4_096;
 /** Backoff never grows beyond this, in milliseconds, unless configured. */
 export const DEFAULT_MAX_BACKOFF_MS = 3_600_000;
 
+/** More would only leave the numbers that are exact. */
+const MAX_DOUBLINGS = 32;
+
 export interface Job {
   /** Place in the order of acceptance; unique in the store. */
   readonly seq: number;
@@ -130,7 +133,7 @@ function lost(job: Job, now: number, lostBy: string | undefined): Decision {
 
 /** `backoff * 2^(k-1)` after the k-th failure, capped; jitter takes off up to its share. In whole milliseconds. */
 export function backoff(backoffMs: number, failures: number, rules: RetryRules, chance: number): number {
-  const full = Math.min(backoffMs * 2 ** (failures - 1), rules.maxBackoffMs);
+  const full = Math.min(backoffMs * 2 ** Math.min(failures - 1, MAX_DOUBLINGS), rules.maxBackoffMs);
   return Math.round(full * (1 - rules.jitter * chance));
 }
 

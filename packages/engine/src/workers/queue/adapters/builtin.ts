@@ -369,10 +369,10 @@ class BuiltinBroker implements Broker {
     if (decision.kind === 'done') {
       await this.#commitEnd('end', job.seq);
     } else {
-      lane.line.dead++;
       const { attempts, failures, error, code } = decision;
       const id = job.jobId ?? this.#host.random.uuid();
       await this.#commitEnd('deadLetter', job.seq, id, attempts, textOfFailures(failures), error, code, this.#host.clock.now());
+      lane.line.dead++;
     }
     if (held) lane.running--;
     else lane.ending--;
