@@ -31,6 +31,8 @@ export function serveWorkerFunctions(served: ServedProject): void {
       const workers = project.entries().map((entry) => listed(entry, supervisor.worker(entry.name)));
       return {
         workers: runningOnly ? workers.filter((worker) => worker.running) : workers,
+        // Which project this is: the command must not edit another one's that happens to listen on its port.
+        config_path: project.configPath ?? null,
         config_path: project.configPath ?? null,
       };
     },
