@@ -8,7 +8,7 @@ import type { SupervisedEntry } from './project.js';
 import { meant, orEmpty, requireWorker, wait, type ServedProject } from './served-project.js';
 import { isWorkerName, nameRule } from './supervisor.js';
 import { crashLoop, waitReady } from './wait-ready.js';
-import { tailLines } from './worker-output.js';
+import { isSeparator, tailLines } from './worker-output.js';
 
 /** Most lines that `worker::logs` returns of each stream. */
 const MAX_TAIL_LINES = 1000;
@@ -31,8 +31,6 @@ export function serveWorkerFunctions(served: ServedProject): void {
       const workers = project.entries().map((entry) => listed(entry, supervisor.worker(entry.name)));
       return {
         workers: runningOnly ? workers.filter((worker) => worker.running) : workers,
-        // Which project this is: the command must not edit another one's that happens to listen on its port.
-        config_path: project.configPath ?? null,
         config_path: project.configPath ?? null,
       };
     },
@@ -63,14 +61,8 @@ export function serveWorkerFunctions(served: ServedProject): void {
         version: null,
         worker_path: entry.workerPath ?? null,
         logs_dir: worker === undefined ? null : supervisor.files.logsFolder(entry.name),
-        stderr_tail:
-          worker === undefined
-            ? []
-            : await tailLines(supervisor.files.logFile(entry.name, 'stderr'), STATUS_TAIL_LINES),
-        stdout_tail:
-          worker === undefined
-            ? []
-            : await tailLines(supervisor.files.logFile(entry.name, 'stdout'), STATUS_TAIL_LINES),
+        stderr_tail: worker === undefined ? [] : await lastPrinted(supervisor.files.logFile(entry.name, 'stderr')),
+        stdout_tail: worker === undefined ? [] : await lastPrinted(supervisor.files.logFile(entry.name, 'stdout')),
         exits_in_row: worker?.status.exitsInRow ?? 0,
         hint: worker === undefined ? null : hint(worker.name, worker.status),
       };
@@ -183,6 +175,12 @@ function unknownStatus(workerName: string): Record<string, JsonValue> {
     stdout_tail: [],
     exits_in_row: 0,
   };
+}
+
+/** The last lines of the worker itself, without those that separate its runs. */
+async function lastPrinted(path: string): Promise<string[]> {
+  const lines = await tailLines(path, 2 * STATUS_TAIL_LINES);
+  return lines.filter((line) => !isSeparator(line)).slice(-STATUS_TAIL_LINES);
 }
 
 /** One sentence on what a person may do, or null when there is nothing to do. */
