@@ -106,7 +106,7 @@ async function addBuiltIn(served: ServedProject, name: string, input: AddRequest
       if (editor.hasWorker(name)) editor.removeWorker(name);
       editor.addWorker(config === undefined ? { name } : { name, config });
     },
-    { isDone: () => project.entries().some((entry) => entry.name === name), waits: input.wait },
+    { isDone: () => project.entries().some((entry) => entry.name === name) },
   );
   return added(served, name, existing === undefined ? 'installed' : 'replaced', input.wait);
 }
@@ -138,7 +138,7 @@ async function addLocal(served: ServedProject, path: string, input: AddRequest):
       if (editor.hasWorker(name)) editor.removeWorker(name);
       editor.addWorker({ name, workerPath: folder, ...(config === undefined ? {} : { config }) });
     },
-    { isDone: () => supervisor.worker(name)?.folder === folder, waits: input.wait },
+    { isDone: () => supervisor.worker(name)?.folder === folder },
   );
   const worker = supervisor.worker(name);
   if (existing !== undefined) await worker?.start();
@@ -165,8 +165,6 @@ async function manifestName(folder: string): Promise<string> {
 interface ApplyOptions {
   /** Is the edit in force? */
   isDone(): boolean;
-  /** Default true: answer when the edit is in force or refused. */
-  readonly waits?: boolean;
 }
 
 async function editAndApply(
@@ -192,7 +190,7 @@ async function editAndApply(
     } catch (error) {
       throw new WorkerOpsError('W130', error instanceof Error ? error.message : String(error));
     }
-    if (options.waits === false || options.isDone()) return;
+    if (options.isDone()) return;
     const refusal = await applied;
     if (refusal !== undefined)
       throw new WorkerOpsError('W131', `config.yaml was written, but the engine refused it: ${refusal}`);

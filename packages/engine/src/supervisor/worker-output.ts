@@ -41,6 +41,11 @@ export class WorkerOutput {
   }
 }
 
+/** Is it a line of `separate`? */
+export function isSeparator(line: string): boolean {
+  return line.startsWith('--- ') && line.endsWith(' ---');
+}
+
 /** A line without colours, cursor moves and other control characters: it must not redraw the engine's log. */
 export function readable(text: string): string {
   return stripVTControlCharacters(text)
