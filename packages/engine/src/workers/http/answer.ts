@@ -1,3 +1,5 @@
+import { HttpCode } from './errors.js';
+
 /** An answer before it is written: what the cross-origin rules and the server add comes later. */
 export interface Answer {
   readonly status: number;
@@ -23,4 +25,25 @@ export function errorAnswer(
     headers: headers === undefined ? JSON_HEADERS : [...JSON_HEADERS, ...headers],
     body: JSON.stringify(skipped === undefined ? { error } : { error, skipped }),
   };
+}
+
+export function methodNotAllowed(allow: string): Answer {
+  const headers = ['allow', allow];
+  return errorAnswer(405, HttpCode.methodNotAllowed, 'Method Not Allowed', { headers });
+}
+
+export function timedOut(): Answer {
+  return errorAnswer(504, HttpCode.timeout, 'Request timed out');
+}
+
+export function tooLarge(): Answer {
+  return errorAnswer(413, HttpCode.payloadTooLarge, 'Request body too large');
+}
+
+export function unavailable(message: string): Answer {
+  return errorAnswer(503, HttpCode.unavailable, message, { headers: ['retry-after', '1'] });
+}
+
+export function notFound(): Answer {
+  return errorAnswer(404, HttpCode.notFound, 'Not Found');
 }

@@ -51,9 +51,9 @@ export function httpTriggerType(host: WorkerHost, routes: Routes): TriggerTypeDe
       routes.add(route);
       logRegistered(host, route);
     },
-    unbind(trigger) {
+    unbind(trigger, reason) {
       const route = routes.remove(trigger.id, trigger.workerId);
-      if (route !== undefined) {
+      if (route !== undefined && reason !== 'stopped') {
         host.log.info(`Unregistering router ${route.method}:${route.path.replace(/^\/+/, '')}`);
       }
     },

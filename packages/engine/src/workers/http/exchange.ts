@@ -1,0 +1,282 @@
+/**
+ * One request on its way: route, place, middleware, body, condition, function, answer.
+ *
+ *   arrived -> answered                            no route, other method, preflight, draining, line full
+ *   arrived -> waiting -> running -> answered      every step of `running` can answer: middleware, a body
+ *                                                  over the limit, the condition, a deadline, the function
+ *   any -> gone                                    the client left: nothing is written, nothing more is called
+ *
+ * Hot path: a request without body, middleware and condition reaches `host.invoke` in the turn in
+ * which it arrived and makes one promise chain. Guarded by the HTTP rows of the benchmarks.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { ErrorCode, Payload, type ErrorBody } from '@trine/protocol';
+import type { Outcome, WorkerHost } from '../../core/worker-host.js';
+import { errorAnswer, timedOut, tooLarge, unavailable, type Answer } from './answer.js';
+import { bodyJson, hasBody, isJson, readBody } from './body.js';
+import { HttpCode } from './errors.js';
+import type { Limiter } from './limiter.js';
+import type { Listening } from './listener.js';
+import { headersJson, pathParamsJson, queryJson } from './request-parts.js';
+import { handlerAnswer, isRecord, middlewareAnswer, type OnBadHeader } from './response.js';
+import type { Route } from './route.js';
+import { PRE_HANDLER, type Snapshot } from './snapshot.js';
+import { writeAnswer } from './write-answer.js';
+
+/** `00-<trace id>-<span id>-<flags>` (W3C Trace Context, section 3.2). */
+const TRACEPARENT = /^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}/;
+/** 48 random bits, as long as the ids of the reference. */
+const ERROR_ID_BYTES = 6;
+
+/** How a step ended: with an answer, or `undefined` = go on. `gone` = the client left. */
+type Step = Answer | 'gone' | undefined;
+
+/** What an exchange needs of the one it came through. */
+export interface ExchangeParts {
+  readonly host: WorkerHost;
+  readonly limiter: Limiter;
+  /** True once new requests are refused: connections close with their answer. */
+  readonly draining: boolean;
+  /** Told when the exchange is over. */
+  closed(): void;
+}
+
+export class Exchange {
+  readonly #deadline: number;
+  readonly #traceparent: string | undefined;
+  readonly #baggage: string | undefined;
+  /** JSON texts of the parts that middleware and function both receive; made when first needed. */
+  #query = '';
+  #params = '';
+  #headersText = '';
+  #body = 'null';
+  /** What middleware added for those after it. */
+  #context: Map<string, unknown> | undefined;
+  #finished = false;
+
+  constructor(
+    private readonly gateway: ExchangeParts,
+    private readonly req: IncomingMessage,
+    private readonly res: ServerResponse,
+    private readonly snapshot: Snapshot,
+    private readonly headers: ReadonlyMap<string, string>,
+    private readonly path: string,
+    private readonly rawQuery: string,
+    private readonly method: string,
+    private readonly listener: Listening,
+  ) {
+    this.#deadline = gateway.host.clock.monotonic() + snapshot.timeoutMs;
+    const traceparent = headers.get('traceparent');
+    this.#traceparent = traceparent !== undefined && TRACEPARENT.test(traceparent) ? traceparent : undefined;
+    this.#baggage = headers.get('baggage') || undefined;
+  }
+
+  async run(route: Route, taken: readonly string[]): Promise<void> {
+    const { limiter, host } = this.gateway;
+    let holdsPlace = false;
+    try {
+      if (this.#remainingMs <= 0) return this.finish(timedOut());
+      if (!limiter.tryEnter()) {
+        const grant = await limiter.enter(host.clock, this.#remainingMs);
+        if (grant === 'late') return this.finish(timedOut());
+        if (grant === 'refused') return this.finish(unavailable('Too many requests are waiting'));
+      }
+      holdsPlace = true;
+      const step = await this.#handle(route, taken);
+      if (step === 'gone') this.#leave();
+      else this.finish(step);
+    } catch (error) {
+      // Nothing above is supposed to throw: whatever does must not take the server down.
+      this.finish(this.#failed(route, { code: HttpCode.internal, message: 'internal server error' }, error));
+    } finally {
+      if (holdsPlace) limiter.leave();
+    }
+  }
+
+  /** Sends the answer. Once. */
+  finish(answer: Answer): void {
+    if (this.#finished) return;
+    const cors = this.snapshot.cors.headers(this.headers.get('origin'));
+    const close = this.listener.closing || this.gateway.draining;
+    writeAnswer(this.req, this.res, this.method === 'HEAD', answer, cors, close, this.gateway.host.clock);
+    this.#leave();
+  }
+
+  #leave(): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.gateway.closed();
+  }
+
+  #handle(route: Route, taken: readonly string[]): Promise<Answer | 'gone'> {
+    this.#query = queryJson(this.rawQuery);
+    this.#params = pathParamsJson(route, taken);
+    this.#headersText = headersJson(this.headers);
+    const direct =
+      this.snapshot.middlewareIds.length === 0 &&
+      route.middlewareIds.length === 0 &&
+      route.conditionId === undefined &&
+      !hasBody(this.headers);
+    return direct ? this.#callFunction(route) : this.#handleInSteps(route);
+  }
+
+  async #handleInSteps(route: Route): Promise<Answer | 'gone'> {
+    for (const id of this.snapshot.middlewareIds) {
+      const step = await this.#askMiddleware(id, route);
+      if (step !== undefined) return step;
+    }
+    if (hasBody(this.headers)) {
+      const step = await this.#takeBody();
+      if (step !== undefined) return step;
+    }
+    if (route.conditionId !== undefined) {
+      const step = await this.#askCondition(route.conditionId, route);
+      if (step !== undefined) return step;
+    }
+    for (const id of route.middlewareIds) {
+      const step = await this.#askMiddleware(id, route);
+      if (step !== undefined) return step;
+    }
+    return this.#callFunction(route);
+  }
+
+  async #callFunction(route: Route): Promise<Answer | 'gone'> {
+    const timeoutMs = this.#remainingMs;
+    if (timeoutMs <= 0) return timedOut();
+    const outcome = await this.gateway.host.invoke({
+      functionId: route.functionId,
+      payload: this.#request(route),
+      namespace: route.namespace,
+      metadata: route.metadata,
+      traceparent: this.#traceparent,
+      baggage: this.#baggage,
+      timeoutMs,
+    });
+    if (outcome.ok) return this.#checked(route, handlerAnswer(outcome.result, this.#warnOf(route.functionId)));
+    if (outcome.cause === 'timeout') return timedOut();
+    return this.#failed(route, errorOf(outcome, route.functionId, route.namespace));
+  }
+
+  async #takeBody(): Promise<Step> {
+    const { maxBodyBytes } = this.snapshot;
+    if (Number(this.headers.get('content-length') ?? 0) > maxBodyBytes) return tooLarge();
+    if (!isJson(this.headers.get('content-type'))) return undefined;
+    const timeoutMs = this.#remainingMs;
+    if (timeoutMs <= 0) return timedOut();
+    const body = await readBody(this.req, maxBodyBytes, this.gateway.host.clock, timeoutMs);
+    if (body === 'too_large') return tooLarge();
+    if (body === 'late') return timedOut();
+    if (body === 'aborted') return 'gone';
+    this.#body = bodyJson(body);
+    return undefined;
+  }
+
+  async #askCondition(id: string, route: Route): Promise<Step> {
+    const timeoutMs = this.#remainingMs;
+    if (timeoutMs <= 0) return timedOut();
+    const answer = await this.gateway.host.condition(id, {
+      payload: this.#request(route),
+      namespace: route.namespace,
+      traceparent: this.#traceparent,
+      baggage: this.#baggage,
+      timeoutMs,
+    });
+    if (this.#clientLeft) return 'gone';
+    if (answer.verdict === 'error') {
+      return answer.error.code === ErrorCode.invocationTimeout ? timedOut() : this.#failed(route, answer.error);
+    }
+    if (answer.verdict === 'run') return undefined;
+    return errorAnswer(422, HttpCode.conditionNotMet, 'Request condition not met', { skipped: true });
+  }
+
+  async #askMiddleware(id: string, route: Route): Promise<Step> {
+    const timeoutMs = this.#remainingMs;
+    if (timeoutMs <= 0) return timedOut();
+    const context = this.#context === undefined ? '{}' : JSON.stringify(Object.fromEntries(this.#context));
+    const outcome = await this.gateway.host.invoke({
+      functionId: id,
+      payload: Payload.fromJson(
+        `{"phase":"${PRE_HANDLER}","request":{"path_params":${this.#params},"query_params":${this.#query},` +
+          `"headers":${this.#headersText},"method":"${this.method}"},"context":${context}}`,
+      ),
+      namespace: route.namespace,
+      traceparent: this.#traceparent,
+      baggage: this.#baggage,
+      timeoutMs,
+    });
+    if (this.#clientLeft) return 'gone';
+    if (!outcome.ok) {
+      if (outcome.cause === 'timeout') return errorAnswer(504, HttpCode.middlewareTimeout, 'Middleware timeout');
+      return this.#failed(route, errorOf(outcome, id, route.namespace));
+    }
+    const verdict = outcome.result?.value;
+    if (!isRecord(verdict) || (verdict['action'] !== 'continue' && verdict['action'] !== 'respond')) {
+      this.gateway.host.log.warn('middleware answered neither continue nor respond: the request goes on', {
+        function: id,
+      });
+      return undefined;
+    }
+    if (verdict['action'] === 'respond') {
+      return this.#checked(route, middlewareAnswer(verdict['response'], this.#warnOf(id)));
+    }
+    const added = verdict['context'];
+    if (isRecord(added)) {
+      this.#context ??= new Map();
+      for (const key of Object.keys(added)) this.#context.set(key, added[key]);
+    }
+    return undefined;
+  }
+
+  /** The request object. */
+  #request(route: Route): Payload {
+    const context =
+      this.#context === undefined ? '' : `,"context":${JSON.stringify(Object.fromEntries(this.#context))}`;
+    return Payload.fromJson(
+      `{"query_params":${this.#query},"path_params":${this.#params},"headers":${this.#headersText},` +
+        `"path":${route.pathJson},"method":"${this.method}","body":${this.#body},"trigger":${route.triggerJson},` +
+        `"url_path":${JSON.stringify(this.path)},"raw_query":${JSON.stringify(this.rawQuery)}${context}}`,
+    );
+  }
+
+  /** The envelope of a failure that someone should look into, logged under the id that the client gets. */
+  #failed(route: Route, error: ErrorBody, thrown?: unknown): Answer {
+    const { host } = this.gateway;
+    const errorId = host.random.hex(ERROR_ID_BYTES);
+    host.log.error('request failed', {
+      error_id: errorId,
+      route: `${route.method} ${route.path}`,
+      function: route.functionId,
+      code: error.code,
+      error: error.message,
+      ...(error.stacktrace === undefined ? {} : { stacktrace: error.stacktrace }),
+      ...(thrown instanceof Error ? { stacktrace: thrown.stack } : {}),
+    });
+    return errorAnswer(500, error.code, error.message, { errorId });
+  }
+
+  /** A status of 1xx announces an answer and is none. */
+  #checked(route: Route, answer: Answer): Answer {
+    if (answer.status >= 200) return answer;
+    const message = `status_code ${answer.status} cannot end a request`;
+    return this.#failed(route, { code: HttpCode.internal, message });
+  }
+
+  #warnOf(functionId: string): OnBadHeader {
+    const { log } = this.gateway.host;
+    return (name) =>
+      log.warn('header not sent: its name or value is not possible', { function: functionId, header: name });
+  }
+
+  get #remainingMs(): number {
+    return this.#deadline - this.gateway.host.clock.monotonic();
+  }
+
+  get #clientLeft(): boolean {
+    return this.res.destroyed || this.req.socket.destroyed;
+  }
+}
+
+function errorOf(outcome: Outcome & { ok: false }, functionId: string, namespace: string): ErrorBody {
+  if (outcome.cause !== 'not_found') return outcome.error;
+  return { code: outcome.error.code, message: `Function ${functionId} not found in namespace ${namespace}` };
+}
