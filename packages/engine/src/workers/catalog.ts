@@ -6,6 +6,7 @@ import type { Catalog, CatalogEntry, ConfigurationSource } from '../config/index
 import type { LogOutput } from '../core/log-writer.js';
 import type { WorkerDefinition } from '../core/worker-host.js';
 import { workerManager, type WorkerManagerParts } from '../listener/index.js';
+import { configurationWorker } from './configuration/index.js';
 import { httpWorker } from './http/index.js';
 import { databaseWorker } from './database/index.js';
 import { observabilityWorker } from './observability/index.js';
@@ -24,6 +25,7 @@ export interface CatalogParts {
 export function builtInWorkers(parts: CatalogParts): ReadonlyMap<string, WorkerDefinition> {
   const definitions = [
     observabilityWorker(parts.log),
+    configurationWorker(parts.configuration),
     stateWorker,
     databaseWorker,
     queueWorker,
@@ -35,7 +37,7 @@ export function builtInWorkers(parts: CatalogParts): ReadonlyMap<string, WorkerD
 }
 
 /** Always running, listed or not. */
-export const ALWAYS_ON: ReadonlySet<string> = new Set(['observability', 'iii-worker-manager']);
+export const ALWAYS_ON: ReadonlySet<string> = new Set(['observability', 'configuration', 'iii-worker-manager']);
 
 /** Entries that are accepted and have nothing to start. */
 const BARE: ReadonlyMap<string, z.ZodType> = new Map<string, z.ZodType>([
