@@ -57,10 +57,10 @@ export function connect(url: string, onFrame: OnFrame): Promise<CorkedSocket> {
   });
 }
 
-/** Serves corked sockets on a free port of the loopback interface; resolves to the port. */
-export function serve(onFrame: OnFrame): Promise<number> {
+/** Serves corked sockets on a port of the loopback interface (0 = a free one); resolves to the port. */
+export function serve(onFrame: OnFrame, port = 0): Promise<number> {
   return new Promise((resolve, reject) => {
-    const server = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDeflate: false });
+    const server = new WebSocketServer({ host: '127.0.0.1', port, perMessageDeflate: false });
     server.on('connection', (ws, request) => {
       new CorkedSocket(ws, request.socket, onFrame);
       ws.on('error', () => ws.terminate());

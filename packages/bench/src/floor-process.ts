@@ -1,4 +1,4 @@
-/** Entry of a floor's own process: `node floor-process.js KIND`. Prints its ports as one JSON line. */
+/** Entry of a floor's own process: `node floor-process.js KIND [PORT]`. Prints its ports as one JSON line. */
 import { startAnswerer } from './floors/answerer.js';
 import { startBroadcaster } from './floors/broadcaster.js';
 import { startForwarder } from './floors/forwarder.js';
@@ -7,10 +7,10 @@ import type { ReadyLine } from './target.js';
 
 export type FloorKind = 'forwarder' | 'answerer' | 'broadcaster' | 'acknowledged-broadcaster' | 'http-forwarder';
 
-async function start(kind: FloorKind): Promise<ReadyLine> {
+async function start(kind: FloorKind, port: number): Promise<ReadyLine> {
   switch (kind) {
     case 'forwarder':
-      return { port: await startForwarder() };
+      return { port: await startForwarder(port) };
     case 'answerer':
       return { port: await startAnswerer() };
     case 'broadcaster':
@@ -22,6 +22,6 @@ async function start(kind: FloorKind): Promise<ReadyLine> {
   }
 }
 
-const ready = await start(process.argv[2] as FloorKind);
+const ready = await start(process.argv[2] as FloorKind, Number(process.argv[3] ?? 0));
 process.stdout.write(`${JSON.stringify(ready)}\n`);
 process.on('SIGTERM', () => process.exit(0));

@@ -1,37 +1,65 @@
 /** Entry of `pnpm bench`: measures the chosen rows and prints a line for each, then all as JSON. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { writeDocs } from './docs.js';
 import { machine } from './machine.js';
 import { measureRow, type RowResult } from './measure.js';
 import { parseOptions, USAGE, type Options } from './options.js';
-import { line } from './report.js';
+import { line, markdown, startUpLine, type Report } from './report.js';
 import { ROWS } from './rows.js';
+import { measureStartUp, type StartUpResult } from './start-up.js';
+
+const START_ROW = 'start';
 
 async function run(options: Options): Promise<number> {
-  const unknown = options.rows.find((name) => !ROWS.some((row) => row.name === name));
-  if (unknown !== undefined) {
-    console.error(`no row is called "${unknown}"; there are: ${ROWS.map((row) => row.name).join(', ')}`);
-    return 1;
-  }
+  const names = [...ROWS.map((row) => row.name), START_ROW];
+  const unknown = options.rows.find((name) => !names.includes(name));
+  if (unknown !== undefined) throw new Error(`no row is called "${unknown}"; there are: ${names.join(', ')}`);
+  const wanted = (name: string): boolean => options.rows.length === 0 || options.rows.includes(name);
   const cpuProfileDir = options.cpuProfileDir === undefined ? undefined : resolve(options.cpuProfileDir);
   if (cpuProfileDir !== undefined) mkdirSync(cpuProfileDir, { recursive: true });
 
-  const results: RowResult[] = [];
   let failed = 0;
-  for (const row of ROWS.filter(({ name }) => options.rows.length === 0 || options.rows.includes(name))) {
+  const attempt = async <T>(
+    title: string,
+    work: () => Promise<T>,
+    show: (result: T) => string,
+  ): Promise<T | undefined> => {
     try {
-      const result = await measureRow(row, { ...options, cpuProfileDir });
-      results.push(result);
-      console.error(line(row, result));
+      const result = await work();
+      console.error(show(result));
+      return result;
     } catch (error) {
       failed++;
-      console.error(`${row.title}: ${(error as Error).message}`);
+      console.error(`${title}: ${(error as Error).message}`);
+      return undefined;
     }
+  };
+
+  const rows: RowResult[] = [];
+  for (const row of ROWS.filter(({ name }) => wanted(name))) {
+    const measure = (): Promise<RowResult> => measureRow(row, { ...options, cpuProfileDir });
+    const result = await attempt(row.title, measure, (measured) => line(row, measured));
+    if (result !== undefined) rows.push(result);
   }
+  let startUp: StartUpResult | undefined;
+  if (wanted(START_ROW)) {
+    startUp = await attempt('Start to listening', () => measureStartUp(options.rounds), startUpLine);
+  }
+
   const { seconds, rounds, seed } = options;
-  const report = JSON.stringify({ machine: machine(), seconds, rounds, seed, rows: results }, undefined, 2);
-  if (options.json !== undefined) writeFileSync(options.json, `${report}\n`);
-  console.log(report);
+  const report: Report = { machine: machine(), seconds, rounds, seed, rows, startUp };
+  const json = JSON.stringify(report, undefined, 2);
+  if (options.json !== undefined) writeFileSync(options.json, `${json}\n`);
+  console.log(json);
+  if (options.writeDocs) {
+    if (failed > 0 || options.rows.length > 0 || options.only !== undefined) {
+      throw new Error(
+        '--write-docs wants a whole run, both sides, without a failure: docs/performance.md is unchanged',
+      );
+    }
+    console.error(`written: ${writeDocs(markdown(ROWS, report))}`);
+  }
   return failed > 0 ? 1 : 0;
 }
 
@@ -40,6 +68,6 @@ try {
   if (options.help) console.log(USAGE);
   else process.exitCode = await run(options);
 } catch (error) {
-  console.error(`${(error as Error).message}\n\n${USAGE}`);
+  console.error((error as Error).message);
   process.exitCode = 1;
 }

@@ -16,7 +16,7 @@ export interface Options {
 
 export const USAGE = `Usage: pnpm bench [options]
 
-  --row NAME        only this row (may be given several times)
+  --row NAME        only this row (may be given several times); 'start' = start to listening
   --seconds N       length of a measured window (default 3)
   --rounds N        windows per side, floor and engine in turn (default 5)
   --seed N          seed of the payloads (default 1)

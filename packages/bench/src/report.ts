@@ -1,5 +1,16 @@
+import type { Machine } from './machine.js';
 import type { RowResult } from './measure.js';
 import type { Row } from './rows.js';
+import type { StartUpResult } from './start-up.js';
+
+export interface Report {
+  readonly machine: Machine;
+  readonly seconds: number;
+  readonly rounds: number;
+  readonly seed: number;
+  readonly rows: readonly RowResult[];
+  readonly startUp: StartUpResult | undefined;
+}
 
 /** One line per row, for the terminal while the run goes on. */
 export function line(row: Row, result: RowResult): string {
@@ -23,8 +34,32 @@ function verdict({ ratio, target }: RowResult): string {
   return ratio > target ? ` (> ${target})` : ` (MISSES > ${target})`;
 }
 
-/** The table of docs/performance.md. */
-export function markdownTable(rows: readonly Row[], results: readonly RowResult[]): string {
+export function startUpLine({ floor, engine }: StartUpResult): string {
+  return `${'Start to listening'.padEnd(50)}  floor ${startUpText(floor)}  engine ${startUpText(engine)}`;
+}
+
+function startUpText(side: StartUpResult['floor']): string {
+  return `${Math.round(side.listeningMs)} ms (${mebibytes(side.rssIdleBytes)} idle)`;
+}
+
+/** The measured part of docs/performance.md. */
+export function markdown(rows: readonly Row[], report: Report): string {
+  const { machine, startUp } = report;
+  return [
+    `Commit ${machine.commit}, Node ${machine.node}, ${machine.cores} x ${machine.cpu}, ${machine.memoryGiB} GiB, ` +
+      `${machine.system}; ${report.rounds} rounds of ${report.seconds} s a side, seed ${report.seed}.`,
+    '',
+    markdownTable(rows, report.rows),
+    ...(startUp === undefined
+      ? []
+      : [
+          '',
+          `Start to listening: Trine ${startUpText(startUp.engine)}, a bare Node server ${startUpText(startUp.floor)}.`,
+        ]),
+  ].join('\n');
+}
+
+function markdownTable(rows: readonly Row[], results: readonly RowResult[]): string {
   const lines = [
     '| Work | Floor | Floor/s | Trine/s | Share | To reach | CPU per operation, floor / Trine | RSS idle / after |',
     '|---|---|--:|--:|--:|--:|--:|--:|',

@@ -5,7 +5,7 @@ import { kindOf, readFunctionId, readInvocationId } from '../wire.js';
  * The least that any engine on Node must do for a call: look up the owner of a function id, pass the
  * frame on as it is, and pass the answer back. No parse, no checks, no registry beyond two maps.
  */
-export function startForwarder(): Promise<number> {
+export function startForwarder(port: number): Promise<number> {
   const owners = new Map<string, CorkedSocket>();
   const callers = new Map<string, CorkedSocket>();
   return serve((frame, from) => {
@@ -27,5 +27,5 @@ export function startForwarder(): Promise<number> {
         return;
       default:
     }
-  });
+  }, port);
 }
