@@ -47,6 +47,8 @@ export class InstallError extends Error {
     message: string,
     readonly command: string,
     readonly output: readonly string[],
+    /** What to do, where that is known. */
+    readonly hint?: string,
   ) {
     super(message);
   }

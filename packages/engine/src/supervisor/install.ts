@@ -10,6 +10,9 @@ import type { RunPlan } from './run-plan.js';
 /** Lines of an install's output that are kept for the message when it fails. */
 const KEPT_LINES = 40;
 
+/** Debian and Ubuntu ship Python without the module that makes environments. */
+const PYTHON_HINT = 'install Python 3 with its venv module (Debian, Ubuntu: apt install python3 python3-venv)';
+
 export interface InstallOptions {
   readonly folder: string;
   readonly plan: RunPlan;
@@ -72,7 +75,12 @@ async function makeVenv(venv: string, options: InstallOptions): Promise<void> {
   const path = (options.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== join(venv, 'bin'));
   const python = (await findPython(path)) ?? 'python3';
   const env = { ...options.env, PATH: path.join(delimiter) };
-  await runCommand(`${python} -m venv ${usable ? '' : '--clear '}.venv`, { ...options, env });
+  try {
+    await runCommand(`${python} -m venv ${usable ? '' : '--clear '}.venv`, { ...options, env });
+  } catch (error) {
+    if (!(error instanceof InstallError)) throw error;
+    throw new InstallError(error.message, error.command, error.output, PYTHON_HINT);
+  }
 }
 
 /** The scripts of an environment name its folder as it was when they were written. */

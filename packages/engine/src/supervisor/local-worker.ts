@@ -288,10 +288,12 @@ export class LocalWorker {
   }
 
   #fail(error: unknown): void {
-    const next = `correct it and save, or run: iii worker start ${this.name}`;
+    const command = `iii worker start ${this.name}`;
+    const next = `correct it and save, or run: ${command}`;
     if (error instanceof InstallError) {
       const output = error.output.join('\n');
-      this.#failure = `install failed: ${error.message}\n${output}`;
+      const hint = error.hint === undefined ? '' : `\n${error.hint}`;
+      this.#failure = `install failed: ${error.message}\n${output}${hint}`;
       this.#enter('failed');
       this.#log.error('worker could not be installed; the engine and the other workers run on', {
         worker: this.name,
@@ -299,7 +301,7 @@ export class LocalWorker {
         command: error.command,
         failure: error.message,
         output,
-        next,
+        next: error.hint === undefined ? next : `${error.hint}, then run: ${command}`,
       });
       return;
     }

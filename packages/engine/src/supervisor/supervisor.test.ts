@@ -395,7 +395,7 @@ describe('installing a local worker', () => {
       });
       const status = await bench.until('w', 'failed');
       expect(status['hint']).toMatch(
-        /`python3 -m venv --clear \.venv` ended with exit code 127\n.*python3.*not found/s,
+        /`python3 -m venv --clear \.venv` ended with exit code 127\n.*python3.*not found\ninstall Python 3 with its venv module/s,
       );
     } finally {
       process.env['PATH'] = path;
@@ -566,4 +566,13 @@ describe('worker::*', () => {
     expect(text.match(/^--- run .* pid \d+: node server\.mjs ---$/gm)).toHaveLength(2);
     expect((await bench.call('logs', { name: 'w', tail: 1 }))['stdout']).toEqual([expect.stringMatching(/^pid \d+$/)]);
   });
+});
+
+it('goes on without log files when they cannot be written, and says so once', async () => {
+  await writeFile(join(folder.path, '.iii'), 'in the way');
+  await bench.add('w', server());
+  await waitFor(() => bench.messages('cannot be kept').length === 1);
+  await waitFor(() => bench.messages('pid ').length > 0);
+  expect(await bench.state('w')).toBe('starting');
+  expect(bench.messages('the pid of a worker could not be recorded')).toHaveLength(1);
 });

@@ -15,6 +15,7 @@ const TAIL_BYTES = 256 * 1024;
 export class WorkerOutput {
   readonly #files: { readonly [stream in Stream]: RotatingFile };
   readonly #log: Log;
+  #toldFailure = false;
 
   /** @param log - the engine's log under the worker's name */
   constructor(files: ProjectFiles, name: string, log: Log) {
@@ -31,7 +32,13 @@ export class WorkerOutput {
   }
 
   line(stream: Stream, text: string): void {
-    this.#files[stream].line(text);
+    const file = this.#files[stream];
+    file.line(text);
+    if (file.failure !== undefined && !this.#toldFailure) {
+      this.#toldFailure = true;
+      const reason = file.failure instanceof Error ? file.failure.message : 'unknown';
+      this.#log.warn('the lines of this worker cannot be kept; they are shown here only', { file: file.path, reason });
+    }
     const plain = readable(text);
     if (plain.trim() !== '') this.#log.info(plain);
   }
