@@ -63,7 +63,15 @@ export class BuiltIns {
   /** @throws TrineError naming the worker, when it cannot start */
   async start(entry: BuiltInEntry, definition: WorkerDefinition): Promise<void> {
     const { core, storage, projectDir, dataDir, reportPort } = this.#options;
-    const host = new BuiltInHost({ core, entryName: entry.name, workerName: definition.name, storage, projectDir, dataDir, reportPort });
+    const host = new BuiltInHost({
+      core,
+      entryName: entry.name,
+      workerName: definition.name,
+      storage,
+      projectDir,
+      dataDir,
+      reportPort,
+    });
     try {
       const worker = await definition.start(host, entry.config);
       this.#running.set(entry.id, { entry, definition, host, worker });
@@ -104,7 +112,10 @@ export class BuiltIns {
     try {
       await running.worker.stop();
     } catch (error) {
-      this.#options.core.log.error('worker did not stop cleanly', { worker: running.entry.name, error: toErrorBody(error).message });
+      this.#options.core.log.error('worker did not stop cleanly', {
+        worker: running.entry.name,
+        error: toErrorBody(error).message,
+      });
     }
     await this.#options.core.close(running.host.session);
   }
@@ -118,12 +129,17 @@ export class BuiltIns {
     try {
       await worker.drain?.();
     } catch (error) {
-      this.#options.core.log.error('worker did not drain cleanly', { worker: entry.name, error: toErrorBody(error).message });
+      this.#options.core.log.error('worker did not drain cleanly', {
+        worker: entry.name,
+        error: toErrorBody(error).message,
+      });
     }
   }
 }
 
 function startError(name: string, error: unknown): TrineError {
   if (error instanceof TrineError) return error;
-  return new TrineError('worker_start_failed', `worker '${name}' could not start: ${toErrorBody(error).message}`, { cause: error });
+  return new TrineError('worker_start_failed', `worker '${name}' could not start: ${toErrorBody(error).message}`, {
+    cause: error,
+  });
 }

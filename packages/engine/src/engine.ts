@@ -51,7 +51,16 @@ export interface EngineOptions {
 type EngineState = 'new' | 'starting' | 'running' | 'stopping' | 'stopped';
 
 /** The order in which entries start: what others call at their start comes first, ports come last. */
-const START_ORDER = ['observability', 'configuration', 'state', 'database', 'queue', 'pubsub', 'http', 'iii-worker-manager'];
+const START_ORDER = [
+  'observability',
+  'configuration',
+  'state',
+  'database',
+  'queue',
+  'pubsub',
+  'http',
+  'iii-worker-manager',
+];
 
 /**
  * Prepares an engine. Nothing runs until `start()`.
@@ -73,7 +82,12 @@ export async function createEngine(options: EngineOptions = {}): Promise<Engine>
   const workers = builtInWorkers({
     log: () => log,
     configuration: () => engine().project.source,
-    workerPort: () => ({ core: engine().core, telemetry: telemetrySink(log), heartbeat: options.heartbeat, sessionLimits: options.limits }),
+    workerPort: () => ({
+      core: engine().core,
+      telemetry: telemetrySink(log),
+      heartbeat: options.heartbeat,
+      sessionLimits: options.limits,
+    }),
   });
   const project = await Project.open({
     config: options.config ?? 'config.yaml',
@@ -105,7 +119,13 @@ export class Engine {
   #applying: Promise<void> = Promise.resolve();
 
   /** Use `createEngine`. */
-  constructor(options: EngineOptions, cwd: string, log: LogOutput, project: Project, workers: ReadonlyMap<string, WorkerDefinition>) {
+  constructor(
+    options: EngineOptions,
+    cwd: string,
+    log: LogOutput,
+    project: Project,
+    workers: ReadonlyMap<string, WorkerDefinition>,
+  ) {
     const dataDir = options.dataDir === undefined ? join(cwd, 'data') : resolve(cwd, options.dataDir);
     this.#log = log;
     this.#workers = workers;
@@ -149,7 +169,8 @@ export class Engine {
   get #workerPort(): number {
     const entry = this.#applied.find((each) => each.canonical === 'iii-worker-manager');
     const port = this.#ports.get(entry?.name ?? 'iii-worker-manager');
-    if (port === undefined) throw new TrineError('engine_not_running', 'the engine has no port yet: call start() first');
+    if (port === undefined)
+      throw new TrineError('engine_not_running', 'the engine has no port yet: call start() first');
     return port;
   }
 
@@ -161,7 +182,9 @@ export class Engine {
    */
   start(): Promise<void> {
     if (this.#state === 'stopping' || this.#state === 'stopped') {
-      return Promise.reject(new TrineError('engine_stopped', 'a stopped engine does not start again: create another one'));
+      return Promise.reject(
+        new TrineError('engine_stopped', 'a stopped engine does not start again: create another one'),
+      );
     }
     this.#starting ??= this.#start();
     return this.#starting;
@@ -232,7 +255,10 @@ export class Engine {
   async #apply(next: ProjectConfig): Promise<void> {
     if (this.#state !== 'running' && this.#state !== 'starting') return;
     const before: ProjectConfig = { ...next, entries: this.#applied };
-    const { added, removed, changed, unchanged } = diffProjects(before, { ...next, entries: this.#withAlwaysOn(next.entries) });
+    const { added, removed, changed, unchanged } = diffProjects(before, {
+      ...next,
+      entries: this.#withAlwaysOn(next.entries),
+    });
     const faults: string[] = [];
     const attempt = async (entry: WorkerEntry, step: () => Promise<void>): Promise<boolean> => {
       try {

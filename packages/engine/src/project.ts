@@ -2,10 +2,18 @@
  * The configuration an engine runs with: a file that is watched, or an object.
  */
 import { resolve } from 'node:path';
-import { MemoryProject, ProjectConfigurationSource, ProjectFile, type Catalog, type ConfigurationSource, type ProjectConfig, type WorkerEntry } from './config/index.js';
+import {
+  MemoryProject,
+  ProjectConfigurationSource,
+  ProjectFile,
+  type Catalog,
+  type ConfigurationSource,
+  type ProjectConfig,
+  type WorkerEntry,
+} from './config/index.js';
 import { TrineError } from '@trine/protocol';
 import { Emitter } from './core/emitter.js';
-import type { ProjectEvent, SupervisedEditor, SupervisedProject } from './supervisor/index.js';
+import type { ProjectEvent, SupervisedProject } from './supervisor/index.js';
 
 export interface OpenProjectOptions {
   /** The path of a config.yaml, or its tree. */
@@ -42,7 +50,8 @@ export class Project {
   /** @throws ConfigError when the configuration does not hold */
   static async open(options: OpenProjectOptions): Promise<Project> {
     const { config, cwd, catalog, env, apply } = options;
-    if (typeof config === 'string') return new Project(options, await ProjectFile.open(resolve(cwd, config), catalog, env));
+    if (typeof config === 'string')
+      return new Project(options, await ProjectFile.open(resolve(cwd, config), catalog, env));
     return new Project(options, new MemoryProject({ value: config, cwd, catalog, env, apply }));
   }
 
@@ -69,14 +78,15 @@ export class Project {
   /** What the supervisor sees; undefined where there is nothing to supervise. */
   supervised(parts: SupervisedParts): SupervisedProject | undefined {
     const file = this.#file;
-    if (file === undefined && !this.current.entries.some(({ workerPath }) => workerPath !== undefined)) return undefined;
+    if (file === undefined && !this.current.entries.some(({ workerPath }) => workerPath !== undefined))
+      return undefined;
     return {
       configPath: file?.path,
       catalog: this.#options.catalog,
       port: parts.port,
       entries: parts.entries,
       onChange: (listener) => this.#events.on(listener),
-      edit: (change) => (file === undefined ? Promise.reject(noFile()) : file.edit(change as (editor: SupervisedEditor) => void)),
+      edit: (change) => (file === undefined ? Promise.reject(noFile()) : file.edit(change)),
     };
   }
 
@@ -86,5 +96,8 @@ export class Project {
 }
 
 function noFile(): TrineError {
-  return new TrineError('config_not_a_file', 'this engine was given its configuration as an object: there is no config.yaml to edit');
+  return new TrineError(
+    'config_not_a_file',
+    'this engine was given its configuration as an object: there is no config.yaml to edit',
+  );
 }

@@ -9,7 +9,12 @@ describe('decoding a frame', () => {
     const frame = decodeFrame(
       `{"type":"invokefunction","invocation_id":"${ID}","function_id":"a::b","data":{"n": 1.0},"action":null,"metadata":{"k":1},"message_type":"x"}`,
     );
-    expect(frame).toMatchObject({ type: 'invokefunction', functionId: 'a::b', invocationId: ID, action: { type: 'call' } });
+    expect(frame).toMatchObject({
+      type: 'invokefunction',
+      functionId: 'a::b',
+      invocationId: ID,
+      action: { type: 'call' },
+    });
     if (frame.type !== 'invokefunction') throw new Error('not a call');
     expect(frame.data.json).toBe('{"n": 1.0}');
     expect(frame.metadata?.value).toEqual({ k: 1 });
@@ -30,7 +35,9 @@ describe('decoding a frame', () => {
   });
 
   it('lets an error win and drops a null stack trace', () => {
-    const frame = decodeFrame(`{"type":"invocationresult","invocation_id":"${ID}","result":1,"error":{"code":"c","message":"m","stacktrace":null}}`);
+    const frame = decodeFrame(
+      `{"type":"invocationresult","invocation_id":"${ID}","result":1,"error":{"code":"c","message":"m","stacktrace":null}}`,
+    );
     expect(frame).toMatchObject({ error: { code: 'c', message: 'm' } });
     expect(frame.type === 'invocationresult' && frame.error && 'stacktrace' in frame.error).toBe(false);
   });
@@ -46,13 +53,15 @@ describe('decoding a frame', () => {
   });
 
   it('keeps who waits for an answer when the rest cannot be read', () => {
-    expect(decodeFrame(`{"type":"invokefunction","invocation_id":"${ID}","function_id":"f","data":NaN}`)).toMatchObject({
-      type: 'bad',
-      code: 'invalid_json',
-      invocationId: ID,
-      functionId: 'f',
-      frameType: 'invokefunction',
-    });
+    expect(decodeFrame(`{"type":"invokefunction","invocation_id":"${ID}","function_id":"f","data":NaN}`)).toMatchObject(
+      {
+        type: 'bad',
+        code: 'invalid_json',
+        invocationId: ID,
+        functionId: 'f',
+        frameType: 'invokefunction',
+      },
+    );
     expect(decodeFrame(`{"type":"invokefunction","invocation_id":"${ID}","data":1}`)).toMatchObject({
       type: 'bad',
       code: 'invalid_frame',
@@ -81,9 +90,23 @@ describe('decoding a frame', () => {
 
   it('never throws, whatever comes', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.string(), fc.json(), fc.record({ type: fc.constantFrom('invokefunction', 'registertrigger', 'invocationresult', 'reattach'), id: fc.jsonValue(), data: fc.jsonValue(), __proto__: fc.jsonValue() }).map((o) => JSON.stringify(o))), (text) => {
-        expect(typeof decodeFrame(text).type).toBe('string');
-      }),
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.json(),
+          fc
+            .record({
+              type: fc.constantFrom('invokefunction', 'registertrigger', 'invocationresult', 'reattach'),
+              id: fc.jsonValue(),
+              data: fc.jsonValue(),
+              __proto__: fc.jsonValue(),
+            })
+            .map((o) => JSON.stringify(o)),
+        ),
+        (text) => {
+          expect(typeof decodeFrame(text).type).toBe('string');
+        },
+      ),
       { numRuns: 5_000 },
     );
     expect(({} as Record<string, unknown>)['polluted']).toBe(undefined);

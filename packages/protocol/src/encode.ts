@@ -57,7 +57,8 @@ export function encodeRegisterTrigger(trigger: TriggerFields): string {
     `,"function_id":${JSON.stringify(trigger.functionId)},"config":${trigger.configJson}`;
   if (trigger.metadataJson !== undefined) text += `,"metadata":${trigger.metadataJson}`;
   if (trigger.namespace !== 'default') text += `,"namespace":${JSON.stringify(trigger.namespace)}`;
-  if (trigger.triggerNamespace !== 'default') text += `,"trigger_namespace":${JSON.stringify(trigger.triggerNamespace)}`;
+  if (trigger.triggerNamespace !== 'default')
+    text += `,"trigger_namespace":${JSON.stringify(trigger.triggerNamespace)}`;
   return text + '}';
 }
 
@@ -71,7 +72,13 @@ export function encodeTriggerRegistrationResult(
   functionId: string,
   error: ErrorBody,
 ): string {
-  return JSON.stringify({ type: 'triggerregistrationresult', id, trigger_type: triggerType, function_id: functionId, error });
+  return JSON.stringify({
+    type: 'triggerregistrationresult',
+    id,
+    trigger_type: triggerType,
+    function_id: functionId,
+    error,
+  });
 }
 
 export const PONG_FRAME = '{"type":"pong"}';

@@ -2,7 +2,8 @@ import type { ErrorBody } from './errors.js';
 import type { Payload } from './payload.js';
 
 /** What a caller asks the router to do with an invocation. */
-export type Action = { readonly type: 'call' } | { readonly type: 'void' } | { readonly type: 'enqueue'; readonly queue: string };
+export type Action =
+  { readonly type: 'call' } | { readonly type: 'void' } | { readonly type: 'enqueue'; readonly queue: string };
 
 export const CALL: Action = { type: 'call' };
 export const VOID: Action = { type: 'void' };

@@ -73,7 +73,12 @@ export class RawWorker {
 
   /** Describes itself, as SDKs do after connecting. */
   describe(info: { name: string; runtime?: string; version?: string; pid?: number }): void {
-    this.send({ type: 'invokefunction', function_id: 'engine::workers::register', data: { runtime: 'node', ...info }, action: { type: 'void' } });
+    this.send({
+      type: 'invokefunction',
+      function_id: 'engine::workers::register',
+      data: { runtime: 'node', ...info },
+      action: { type: 'void' },
+    });
   }
 
   /** Calls a function and waits for the whole answer frame. */
@@ -114,12 +119,17 @@ export class RawWorker {
   async #run(frame: Frame): Promise<void> {
     const handler = this.#handlers.get(String(frame['function_id']));
     if (handler === undefined) return;
-    const answer = { type: 'invocationresult', invocation_id: frame['invocation_id'], function_id: frame['function_id'] };
+    const answer = {
+      type: 'invocationresult',
+      invocation_id: frame['invocation_id'],
+      function_id: frame['function_id'],
+    };
     try {
       const result = await handler(frame['data'], frame);
       if (this.isOpen) this.send({ ...answer, ...(result === undefined ? {} : { result }) });
     } catch (error) {
-      if (this.isOpen) this.send({ ...answer, error: { code: 'invocation_failed', message: (error as Error).message } });
+      if (this.isOpen)
+        this.send({ ...answer, error: { code: 'invocation_failed', message: (error as Error).message } });
     }
   }
 }

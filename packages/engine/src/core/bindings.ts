@@ -156,7 +156,11 @@ export class Bindings {
     const trigger = this.#triggers.get(id);
     if (trigger === undefined) return false;
     if (session !== undefined && trigger.owner !== session) {
-      this.#log.warn('trigger not removed: it belongs to another worker', { trigger: id, function: trigger.functionId, worker: session.label });
+      this.#log.warn('trigger not removed: it belongs to another worker', {
+        trigger: id,
+        function: trigger.functionId,
+        worker: session.label,
+      });
       return false;
     }
     trigger.gone = true;
@@ -199,7 +203,8 @@ export class Bindings {
           const target = this.#find(trigger);
           const current = trigger.provider;
           if (target === current && replaced === undefined) return;
-          if (current !== undefined && current !== target && current !== replaced) await this.#unbind(trigger, current, 'stopped');
+          if (current !== undefined && current !== target && current !== replaced)
+            await this.#unbind(trigger, current, 'stopped');
           trigger.provider = undefined;
           await this.#place(trigger, false);
         }),
@@ -225,7 +230,13 @@ export class Bindings {
       return undefined;
     } catch (thrown) {
       const error = { code: ErrorCode.triggerRegistrationFailed, message: toErrorBody(thrown).message };
-      this.#log.warn('trigger refused', { trigger: trigger.id, type: trigger.type, function: trigger.functionId, worker: trigger.owner?.label, error: error.message });
+      this.#log.warn('trigger refused', {
+        trigger: trigger.id,
+        type: trigger.type,
+        function: trigger.functionId,
+        worker: trigger.owner?.label,
+        error: error.message,
+      });
       trigger.provider = undefined;
       if (fresh && !trigger.gone) {
         trigger.gone = true;
@@ -247,7 +258,11 @@ export class Bindings {
     try {
       await provider.unbind(trigger, reason);
     } catch (error) {
-      this.#log.error('trigger not unbound', { trigger: trigger.id, type: trigger.type, error: toErrorBody(error).message });
+      this.#log.error('trigger not unbound', {
+        trigger: trigger.id,
+        type: trigger.type,
+        error: toErrorBody(error).message,
+      });
     }
   }
 
@@ -281,7 +296,8 @@ export class Bindings {
     if (this.#warned.has(trigger.type)) return;
     this.#warned.add(trigger.type);
     const worker = workerForTriggerType(trigger.type);
-    const fix = worker === undefined ? 'start the worker that provides this trigger type' : `run: iii worker add ${worker}`;
+    const fix =
+      worker === undefined ? 'start the worker that provides this trigger type' : `run: iii worker add ${worker}`;
     this.#log.warn(
       `[PENDING] Trigger ${trigger.id} (function ${trigger.functionId}) was NOT activated: trigger type ${trigger.type} is not registered; ${fix}`,
     );

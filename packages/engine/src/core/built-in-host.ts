@@ -10,7 +10,15 @@ import { LocalSession } from './local-session.js';
 import type { Log } from './log.js';
 import type { Random } from './random.js';
 import type { Storage } from './store.js';
-import type { FunctionDefinition, InvokeRequest, Outcome, Registration, RegistryView, TriggerTypeDefinition, WorkerHost } from './worker-host.js';
+import type {
+  FunctionDefinition,
+  InvokeRequest,
+  Outcome,
+  Registration,
+  RegistryView,
+  TriggerTypeDefinition,
+  WorkerHost,
+} from './worker-host.js';
 
 export interface BuiltInHostOptions {
   readonly core: Core;
@@ -67,7 +75,10 @@ export class BuiltInHost implements WorkerHost {
           const parsed = request.safeParse(value);
           if (!parsed.success) {
             const detail = describeInputFault(parsed.error, value);
-            throw new TrineError(ErrorCode.deserialization, `Failed to deserialize input for ${definition.id}: ${detail}`);
+            throw new TrineError(
+              ErrorCode.deserialization,
+              `Failed to deserialize input for ${definition.id}: ${detail}`,
+            );
           }
           input = parsed.data;
         } else {
@@ -135,7 +146,10 @@ export class BuiltInHost implements WorkerHost {
     );
   }
 
-  async condition(functionId: string, request: Omit<InvokeRequest, 'functionId' | 'metadata'>): ReturnType<WorkerHost['condition']> {
+  async condition(
+    functionId: string,
+    request: Omit<InvokeRequest, 'functionId' | 'metadata'>,
+  ): ReturnType<WorkerHost['condition']> {
     const outcome = await this.invoke({ ...request, functionId, payload: request.payload.fork() });
     if (!outcome.ok) return { verdict: 'error', error: outcome.error };
     return { verdict: outcome.result?.json.trim() === 'false' ? 'skip' : 'run' };
@@ -144,10 +158,13 @@ export class BuiltInHost implements WorkerHost {
 
 function registryView(core: Core): RegistryView {
   return {
-    hasFunction: (functionId, namespace = DEFAULT_NAMESPACE) => core.registry.resolve(namespace, functionId) !== undefined,
+    hasFunction: (functionId, namespace = DEFAULT_NAMESPACE) =>
+      core.registry.resolve(namespace, functionId) !== undefined,
     onFunction: (listener) => core.registry.availability.on(listener),
     onWorker: (listener) =>
-      core.workers.on(({ kind, session }) => listener({ kind, workerId: session.id, name: session.info.name, pid: session.info.pid })),
+      core.workers.on(({ kind, session }) =>
+        listener({ kind, workerId: session.id, name: session.info.name, pid: session.info.pid }),
+      ),
   };
 }
 

@@ -98,7 +98,8 @@ export class EmbeddedWorker {
     options: FunctionOptions = {},
   ): FunctionHandle {
     if (id === '') throw new TrineError(ErrorCode.invalidArguments, 'a function needs an id that is not empty');
-    if (this.#functions.has(id)) throw new TrineError(ErrorCode.invalidArguments, `function ${id} is registered already by worker ${this.name}`);
+    if (this.#functions.has(id))
+      throw new TrineError(ErrorCode.invalidArguments, `function ${id} is registered already by worker ${this.name}`);
     const registration = this.#session.register({
       id,
       description: options.description,
@@ -152,7 +153,13 @@ export class EmbeddedWorker {
     const payload = Payload.fromForeign(request.payload ?? null);
     const metadata = request.metadata === undefined ? undefined : Payload.fromForeign(request.metadata);
     if (this.#binding !== undefined) await this.#binding;
-    const call = { functionId: request.function_id, namespace: DEFAULT_NAMESPACE, metadata, traceparent: undefined, baggage: undefined };
+    const call = {
+      functionId: request.function_id,
+      namespace: DEFAULT_NAMESPACE,
+      metadata,
+      traceparent: undefined,
+      baggage: undefined,
+    };
     if (request.action?.type === 'void') {
       this.#core.router.call(this.#session, call, payload, { ...LOCAL_CALL, settle: undefined, timeoutMs: undefined });
       return undefined as Output;
@@ -163,7 +170,8 @@ export class EmbeddedWorker {
         if (outcome.ok) resolve(outcome.result?.fork().value as Output);
         else reject(toException(outcome.error, outcome.cause === 'timeout', timeoutMs));
       };
-      if (request.action?.type === 'enqueue') this.#core.router.enqueue(this.#session, request.action.queue, call, payload, settle);
+      if (request.action?.type === 'enqueue')
+        this.#core.router.enqueue(this.#session, request.action.queue, call, payload, settle);
       else this.#core.router.call(this.#session, call, payload, { ...LOCAL_CALL, settle, timeoutMs });
     });
   }
@@ -185,5 +193,7 @@ export class EmbeddedWorker {
 const LOCAL_CALL = { callerInvocationId: undefined, stampCaller: true, replicas: false } as const;
 
 function toException(error: ErrorBody, timedOut: boolean, timeoutMs: number): TrineError {
-  return timedOut ? new TrineError('TIMEOUT', `invocation timed out after ${timeoutMs}ms`) : new TrineError(error.code, error.message);
+  return timedOut
+    ? new TrineError('TIMEOUT', `invocation timed out after ${timeoutMs}ms`)
+    : new TrineError(error.code, error.message);
 }

@@ -6,7 +6,10 @@ import type { z } from 'zod';
  * (``missing field `x` ``, ``unknown field `x` ``) plus the nearest known name where there is one.
  */
 export function describeInputFault(error: z.ZodError, input: unknown): string {
-  return error.issues.slice(0, MAX_FAULTS).map((issue) => describe(issue, input)).join('; ');
+  return error.issues
+    .slice(0, MAX_FAULTS)
+    .map((issue) => describe(issue, input))
+    .join('; ');
 }
 
 /** Faults told at once; the rest is seen after these are mended. */
@@ -17,8 +20,10 @@ function describe(issue: z.core.$ZodIssue, input: unknown): string {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => `unknown field \`${where === '' ? key : `${where}.${key}`}\``).join(', ');
   }
-  if (issue.code === 'invalid_type' && at(input, issue.path) === undefined && where !== '') return `missing field \`${where}\``;
-  if (issue.code === 'invalid_union' && at(input, issue.path) === undefined && where !== '') return `missing field \`${where}\``;
+  if (issue.code === 'invalid_type' && at(input, issue.path) === undefined && where !== '')
+    return `missing field \`${where}\``;
+  if (issue.code === 'invalid_union' && at(input, issue.path) === undefined && where !== '')
+    return `missing field \`${where}\``;
   return where === '' ? issue.message : `field \`${where}\`: ${issue.message}`;
 }
 

@@ -12,5 +12,7 @@ export interface Random {
 export const systemRandom: Random = {
   uuid: () => randomUUID(),
   hex: (bytes) => randomBytes(bytes).toString('hex'),
+  // The one place where chance comes from.
+  // eslint-disable-next-line no-restricted-properties
   float: () => Math.random(),
 };

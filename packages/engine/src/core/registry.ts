@@ -48,7 +48,7 @@ export class Registry {
    */
   add(owner: FunctionOwner): void {
     let functions = this.#namespaces.get(owner.namespace);
-    if (functions === undefined) this.#namespaces.set(owner.namespace, (functions = new Map()));
+    if (functions === undefined) this.#namespaces.set(owner.namespace, (functions = new Map<string, FunctionEntry>()));
     const entry = functions.get(owner.id);
     if (entry === undefined) {
       functions.set(owner.id, { id: owner.id, namespace: owner.namespace, owners: [owner] });
@@ -56,7 +56,10 @@ export class Registry {
       this.availability.emit({ available: true, functionId: owner.id, namespace: owner.namespace });
     } else {
       if (owner.id.startsWith('engine::') && owner.session.kind !== 'engine' && entry.owners.some(isBuiltIn)) {
-        throw new TrineError(ErrorCode.forbidden, `function '${owner.id}' belongs to the engine and cannot be taken over`);
+        throw new TrineError(
+          ErrorCode.forbidden,
+          `function '${owner.id}' belongs to the engine and cannot be taken over`,
+        );
       }
       const own = entry.owners.findIndex((other) => other.session === owner.session);
       if (own >= 0) {
@@ -87,7 +90,10 @@ export class Registry {
 
   /** Takes back what a session offers under an id. */
   removeFrom(session: Session, namespace: string, id: string): void {
-    const owner = this.#namespaces.get(namespace)?.get(id)?.owners.find((other) => other.session === session);
+    const owner = this.#namespaces
+      .get(namespace)
+      ?.get(id)
+      ?.owners.find((other) => other.session === session);
     if (owner !== undefined) this.remove(owner);
   }
 

@@ -68,7 +68,11 @@ export class RemoteSession extends Session {
   #paused = false;
   #unknownTypes: Set<string> | undefined;
 
-  constructor(core: Core, transport: Transport, options: { address?: string | undefined; userAgent?: string | undefined; limits?: Partial<SessionLimits> }) {
+  constructor(
+    core: Core,
+    transport: Transport,
+    options: { address?: string | undefined; userAgent?: string | undefined; limits?: Partial<SessionLimits> },
+  ) {
     super(core.random.uuid(), 'remote', core.clock.now(), options.address);
     this.#core = core;
     this.#transport = transport;
@@ -94,7 +98,12 @@ export class RemoteSession extends Session {
 
   /** The socket is gone. */
   closed(): Promise<void> {
-    this.#log.info('Worker unregistered', { worker_id: this.id, name: this.info.name, ip_address: this.address, pid: this.info.pid });
+    this.#log.info('Worker unregistered', {
+      worker_id: this.id,
+      name: this.info.name,
+      ip_address: this.address,
+      pid: this.info.pid,
+    });
     return this.#core.close(this);
   }
 
@@ -111,7 +120,14 @@ export class RemoteSession extends Session {
       this.#core.router.fail(call, { code: ErrorCode.channelSendFailed, message }, 'refused');
       return;
     }
-    const text = encodeInvoke(call.id, call.functionId, call.payload.json, call.traceparent, call.baggage, call.metadata?.json);
+    const text = encodeInvoke(
+      call.id,
+      call.functionId,
+      call.payload.json,
+      call.traceparent,
+      call.baggage,
+      call.metadata?.json,
+    );
     if (this.#tooLarge(text)) {
       this.#core.router.fail(call, this.#tooLargeError(`the call of ${call.functionId}`, text.length), 'refused');
       return;
@@ -141,8 +157,12 @@ export class RemoteSession extends Session {
     this.#send(text);
   }
 
-  reportTriggerError(trigger: { readonly id: string; readonly type: string; readonly functionId: string }, error: ErrorBody): void {
-    if (this.state === 'open') this.#send(encodeTriggerRegistrationResult(trigger.id, trigger.type, trigger.functionId, error));
+  reportTriggerError(
+    trigger: { readonly id: string; readonly type: string; readonly functionId: string },
+    error: ErrorBody,
+  ): void {
+    if (this.state === 'open')
+      this.#send(encodeTriggerRegistrationResult(trigger.id, trigger.type, trigger.functionId, error));
   }
 
   #handle(frame: WorkerFrame): void {
@@ -191,16 +211,29 @@ export class RemoteSession extends Session {
     };
     const refusal = this.#refusal(frame, namespace);
     if (refusal !== undefined) {
-      this.deliver({ ...request, callerInvocationId: action.type === 'void' ? undefined : invocationId, settle: undefined }, refusal);
+      this.deliver(
+        { ...request, callerInvocationId: action.type === 'void' ? undefined : invocationId, settle: undefined },
+        refusal,
+      );
     } else if (action.type === 'enqueue') {
       this.#core.router.enqueue(this, action.queue, request, frame.data, (outcome) => {
         this.deliver({ ...request, callerInvocationId: invocationId, settle: undefined }, outcome);
         if (!outcome.ok && invocationId === undefined) {
-          this.#log.warn('enqueue failed', { function: request.functionId, queue: action.queue, worker: this.label, error: outcome.error.message });
+          this.#log.warn('enqueue failed', {
+            function: request.functionId,
+            queue: action.queue,
+            worker: this.label,
+            error: outcome.error.message,
+          });
         }
       });
     } else {
-      this.#core.router.call(this, request, frame.data, action.type === 'void' || invocationId === undefined ? UNANSWERED : new Answered(invocationId));
+      this.#core.router.call(
+        this,
+        request,
+        frame.data,
+        action.type === 'void' || invocationId === undefined ? UNANSWERED : new Answered(invocationId),
+      );
     }
     if (this.#transport.bufferedBytes > this.#limits.outboundSoftBytes) this.#pause();
   }
@@ -211,7 +244,11 @@ export class RemoteSession extends Session {
       return { ok: false, error: { code: ErrorCode.invalidNamespace, message }, cause: 'refused' };
     }
     if (!this.#core.router.mayCall(this, frame.functionId, namespace)) {
-      return { ok: false, error: { code: ErrorCode.forbidden, message: `function '${frame.functionId}' not allowed` }, cause: 'refused' };
+      return {
+        ok: false,
+        error: { code: ErrorCode.forbidden, message: `function '${frame.functionId}' not allowed` },
+        cause: 'refused',
+      };
     }
     return undefined;
   }
@@ -220,7 +257,10 @@ export class RemoteSession extends Session {
     const call = this.#core.router.find(frame.invocationId);
     if (call === undefined) return; // late: its caller is gone or gave up
     if (call.owner.session !== this) {
-      this.#log.warn('answer refused: the call belongs to another worker', { worker: this.label, function: call.functionId });
+      this.#log.warn('answer refused: the call belongs to another worker', {
+        worker: this.label,
+        function: call.functionId,
+      });
       return;
     }
     if (frame.error !== undefined) this.#core.router.fail(call, frame.error, 'handler');
@@ -229,7 +269,10 @@ export class RemoteSession extends Session {
 
   #registerFunction(frame: RegisterFunctionFrame): void {
     if (frame.invocation !== undefined) {
-      this.#log.warn('function refused: functions behind an HTTP address are not supported in this version', { function: frame.id, worker: this.label });
+      this.#log.warn('function refused: functions behind an HTTP address are not supported in this version', {
+        function: frame.id,
+        worker: this.label,
+      });
       return;
     }
     try {
@@ -286,7 +329,10 @@ export class RemoteSession extends Session {
     if (frame.namespace === '' || frame.triggerNamespace === '') {
       const field = frame.namespace === '' ? 'namespace' : 'trigger_namespace';
       const message = `\`${field}\` is empty: it was named and left blank. Give it a name, or omit it to use \`default\`.`;
-      this.reportTriggerError({ id: frame.id, type: frame.triggerType, functionId: frame.functionId }, { code: ErrorCode.invalidNamespace, message });
+      this.reportTriggerError(
+        { id: frame.id, type: frame.triggerType, functionId: frame.functionId },
+        { code: ErrorCode.invalidNamespace, message },
+      );
       return;
     }
     this.#wait(
@@ -310,7 +356,9 @@ export class RemoteSession extends Session {
     this.#backlog = backlog;
     this.#transport.pauseReading();
     void done
-      .catch((error: unknown) => this.#log.error('a frame could not be handled', { worker: this.label, error: toErrorBody(error).message }))
+      .catch((error: unknown) =>
+        this.#log.error('a frame could not be handled', { worker: this.label, error: toErrorBody(error).message }),
+      )
       .then(() => this.#resume(backlog));
   }
 
@@ -338,7 +386,10 @@ export class RemoteSession extends Session {
   #answerBad(frame: BadFrame): void {
     this.#log.warn('bad frame', { worker: this.label, type: frame.frameType, error: frame.message });
     if (frame.invocationId === undefined) return;
-    const error = { code: frame.code, message: `${frame.message} (in a frame of type ${frame.frameType ?? 'unknown'})` };
+    const error = {
+      code: frame.code,
+      message: `${frame.message} (in a frame of type ${frame.frameType ?? 'unknown'})`,
+    };
     if (frame.frameType === 'invocationresult') {
       const call = this.#core.router.find(frame.invocationId);
       if (call !== undefined && call.owner.session === this) this.#core.router.fail(call, error, 'handler');
@@ -368,7 +419,8 @@ export class RemoteSession extends Session {
 
   #tooLargeError(what: string, bytes: number): ErrorBody {
     const limit = this.#messageLimit;
-    const fix = limit === OLD_PYTHON_MESSAGE_BYTES ? 'upgrade its iii-sdk to 0.24.5 or later, or send less' : 'send less';
+    const fix =
+      limit === OLD_PYTHON_MESSAGE_BYTES ? 'upgrade its iii-sdk to 0.24.5 or later, or send less' : 'send less';
     return {
       code: ErrorCode.payloadTooLarge,
       message: `${what} is a message of about ${bytes} bytes; worker ${this.label} accepts ${limit} bytes: ${fix}`,
@@ -398,7 +450,13 @@ class Answered {
   }
 }
 
-const UNANSWERED = { callerInvocationId: undefined, stampCaller: true, settle: undefined, timeoutMs: undefined, replicas: false } as const;
+const UNANSWERED = {
+  callerInvocationId: undefined,
+  stampCaller: true,
+  settle: undefined,
+  timeoutMs: undefined,
+  replicas: false,
+} as const;
 
 /** Is a version below the given one? A version that cannot be read counts as old. */
 function isBefore(version: string | undefined, major: number, minor: number, patch: number): boolean {

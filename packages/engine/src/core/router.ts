@@ -4,7 +4,15 @@
  * Hot path. Rules kept here: a payload is never parsed, no closure per call from a socket, the
  * pending entry exists before the frame leaves. Guarded by the routed-call rows of the benchmarks.
  */
-import { DEFAULT_NAMESPACE, ErrorCode, functionNotFound, memberText, Payload, withCaller, type ErrorBody } from '@trine/protocol';
+import {
+  DEFAULT_NAMESPACE,
+  ErrorCode,
+  functionNotFound,
+  memberText,
+  Payload,
+  withCaller,
+  type ErrorBody,
+} from '@trine/protocol';
 import type { AccessDecision } from './access.js';
 import type { Clock, Timer } from './clock.js';
 import type { Log } from './log.js';
@@ -48,7 +56,14 @@ export class Router {
   #idCounter = 0;
   #sweep: Timer | undefined;
 
-  constructor(parts: { registry: Registry; clock: Clock; random: Random; log: Log; mayCall: AccessDecision; limits?: Partial<RouterLimits> }) {
+  constructor(parts: {
+    registry: Registry;
+    clock: Clock;
+    random: Random;
+    log: Log;
+    mayCall: AccessDecision;
+    limits?: Partial<RouterLimits>;
+  }) {
     this.#registry = parts.registry;
     this.#clock = parts.clock;
     this.#random = parts.random;
@@ -132,7 +147,13 @@ export class Router {
    * The enqueue action: a call of the queue worker with the target inside. The receipt is made here
    * unless the queue answers with one of its own (a job that was there already).
    */
-  enqueue(caller: Session, queue: string, request: CallRequest, payload: Payload, settle: (outcome: Outcome) => void): void {
+  enqueue(
+    caller: Session,
+    queue: string,
+    request: CallRequest,
+    payload: Payload,
+    settle: (outcome: Outcome) => void,
+  ): void {
     const receipt = this.#random.uuid();
     let input =
       `{"queue":${JSON.stringify(queue)},"function_id":${JSON.stringify(request.functionId)},"data":${payload.json}` +
@@ -143,7 +164,13 @@ export class Router {
     if (request.metadata !== undefined) input += `,"metadata":${request.metadata.json}`;
     this.call(
       caller,
-      { functionId: ENQUEUE_FUNCTION, namespace: DEFAULT_NAMESPACE, metadata: undefined, traceparent: request.traceparent, baggage: request.baggage },
+      {
+        functionId: ENQUEUE_FUNCTION,
+        namespace: DEFAULT_NAMESPACE,
+        metadata: undefined,
+        traceparent: request.traceparent,
+        baggage: request.baggage,
+      },
       Payload.fromJson(input + '}'),
       {
         callerInvocationId: undefined,
@@ -170,13 +197,22 @@ export class Router {
     this.#sweep?.cancel();
     this.#sweep = undefined;
     for (const call of [...this.#pending.values()]) {
-      this.fail(call, { code: ErrorCode.invocationStopped, message: 'Invocation stopped: the engine is shutting down' }, 'lost');
+      this.fail(
+        call,
+        { code: ErrorCode.invocationStopped, message: 'Invocation stopped: the engine is shutting down' },
+        'lost',
+      );
     }
   }
 
   #refuse(caller: Session, request: CallRequest, options: RouteOptions, error: ErrorBody, cause: FailureCause): void {
     if (options.settle === undefined && options.callerInvocationId === undefined) {
-      this.#log.warn('call not delivered', { function: request.functionId, worker: caller.label, code: error.code, error: error.message });
+      this.#log.warn('call not delivered', {
+        function: request.functionId,
+        worker: caller.label,
+        code: error.code,
+        error: error.message,
+      });
       return;
     }
     const { callerInvocationId, settle } = options;
@@ -186,7 +222,9 @@ export class Router {
 
   #notFound(request: CallRequest): ErrorBody {
     const body = functionNotFound(request.functionId, request.namespace).toBody();
-    const elsewhere = this.#registry.namespacesOf(request.functionId).filter((namespace) => namespace !== request.namespace);
+    const elsewhere = this.#registry
+      .namespacesOf(request.functionId)
+      .filter((namespace) => namespace !== request.namespace);
     if (elsewhere.length === 0) return body;
     return { ...body, message: `${body.message}. It is registered in namespace(s): ${elsewhere.sort().join(', ')}.` };
   }
@@ -222,7 +260,11 @@ export class Router {
 export const ENQUEUE_FUNCTION = 'engine::queue::enqueue';
 
 /** Codes that a caller of the enqueue action sees as they are. */
-const ENQUEUE_CODES: ReadonlySet<string> = new Set([ErrorCode.enqueue, ErrorCode.forbidden, ErrorCode.invalidNamespace]);
+const ENQUEUE_CODES: ReadonlySet<string> = new Set([
+  ErrorCode.enqueue,
+  ErrorCode.forbidden,
+  ErrorCode.invalidNamespace,
+]);
 
 function enqueueOutcome(outcome: Outcome, receipt: string): Outcome {
   if (outcome.ok) {

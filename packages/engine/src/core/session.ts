@@ -65,7 +65,10 @@ export abstract class Session {
   abstract deliver(waiter: Waiter, outcome: Outcome): void;
 
   /** Tells the worker that a trigger it registered was refused or taken out of service. */
-  abstract reportTriggerError(trigger: { readonly id: string; readonly type: string; readonly functionId: string }, error: ErrorBody): void;
+  abstract reportTriggerError(
+    trigger: { readonly id: string; readonly type: string; readonly functionId: string },
+    error: ErrorBody,
+  ): void;
 
   get caller(): Caller {
     return { workerId: this.id, workerName: this.info.name, kind: this.kind, sdkVersion: this.info.version };

@@ -4,7 +4,16 @@
  */
 
 /** What can travel to and from the storage thread: structured-clone values. */
-export type StoreValue = string | number | bigint | boolean | null | undefined | Uint8Array | readonly StoreValue[] | { readonly [key: string]: StoreValue };
+export type StoreValue =
+  | string
+  | number
+  | bigint
+  | boolean
+  | null
+  | undefined
+  | Uint8Array
+  | readonly StoreValue[]
+  | { readonly [key: string]: StoreValue };
 
 export interface Store {
   /**

@@ -35,7 +35,8 @@ export interface HandlerContext {
 
 /** `undefined` = no result at all (clients see undefined / None); null = an explicit null. */
 export type HandlerResult = Payload | JsonValue | undefined;
-export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue | undefined };
+export type JsonValue =
+  string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue | undefined };
 
 export interface FunctionDefinition<Input = unknown> {
   readonly id: string;
@@ -129,8 +130,17 @@ export interface Registration {
 export interface RegistryView {
   hasFunction(functionId: string, namespace?: string): boolean;
   /** Tells of functions that became callable or stopped being so. */
-  onFunction(listener: (event: { readonly available: boolean; readonly functionId: string; readonly namespace: string }) => void): Registration;
-  onWorker(listener: (event: { readonly kind: 'connected' | 'updated' | 'disconnected'; readonly workerId: string; readonly name: string | undefined; readonly pid: number | undefined }) => void): Registration;
+  onFunction(
+    listener: (event: { readonly available: boolean; readonly functionId: string; readonly namespace: string }) => void,
+  ): Registration;
+  onWorker(
+    listener: (event: {
+      readonly kind: 'connected' | 'updated' | 'disconnected';
+      readonly workerId: string;
+      readonly name: string | undefined;
+      readonly pid: number | undefined;
+    }) => void,
+  ): Registration;
 }
 
 export interface WorkerHost {
@@ -148,7 +158,14 @@ export interface WorkerHost {
   registerFunction<Input>(definition: FunctionDefinition<Input>): Registration;
   registerTriggerType(definition: TriggerTypeDefinition): Registration;
   /** Binds a trigger owned by this worker. */
-  registerTrigger(trigger: { readonly id?: string; readonly type: string; readonly functionId: string; readonly config?: JsonValue; readonly metadata?: JsonValue; readonly namespace?: string }): Promise<Registration>;
+  registerTrigger(trigger: {
+    readonly id?: string;
+    readonly type: string;
+    readonly functionId: string;
+    readonly config?: JsonValue;
+    readonly metadata?: JsonValue;
+    readonly namespace?: string;
+  }): Promise<Registration>;
   /** Calls a function and waits for its outcome. Adds no `_caller_worker_id`. */
   invoke(request: InvokeRequest): Promise<Outcome>;
   /** The same without a promise, for fan-outs: `settled` is called once with the outcome, possibly in this turn. */
@@ -157,7 +174,10 @@ export interface WorkerHost {
    * Asks a condition function (the same payload, no metadata). `run` unless it answered exactly
    * `false` (`skip`); a failing condition is `error`: the target must not run.
    */
-  condition(functionId: string, request: Omit<InvokeRequest, 'functionId' | 'metadata'>): Promise<{ readonly verdict: 'run' | 'skip' } | { readonly verdict: 'error'; readonly error: ErrorBody }>;
+  condition(
+    functionId: string,
+    request: Omit<InvokeRequest, 'functionId' | 'metadata'>,
+  ): Promise<{ readonly verdict: 'run' | 'skip' } | { readonly verdict: 'error'; readonly error: ErrorBody }>;
   /** Publishes a port that this worker listens on, shown as `engine.ports[name]`. */
   reportPort(name: string, port: number): void;
 }
@@ -191,5 +211,5 @@ export interface WorkerDefinition<Config = unknown> {
 
 /** Types a built-in worker's definition. */
 export function defineWorker<Config>(definition: WorkerDefinition<Config>): WorkerDefinition {
-  return definition as unknown as WorkerDefinition;
+  return definition;
 }

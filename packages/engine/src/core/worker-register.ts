@@ -11,7 +11,6 @@ import type { WorkerInfo } from './session.js';
 const MAX_TEXT = 280;
 
 /** Control and bidirectional-override characters: they could forge lines in logs and lists. */
-// eslint-disable-next-line no-control-regex
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
 
 const text = z.string().nullish();
@@ -43,7 +42,11 @@ export function registerWorkerFunction(core: Core, host: BuiltInHost): void {
           namespace: input.namespace,
         });
       }
-      const info: Partial<WorkerInfo> = { runtime: input.runtime ?? 'unknown', version: input.version ?? undefined, telemetry: input.telemetry };
+      const info: Partial<WorkerInfo> = {
+        runtime: input.runtime ?? 'unknown',
+        version: input.version ?? undefined,
+        telemetry: input.telemetry,
+      };
       const name = clean(input.name);
       const description = clean(input.description);
       if (name !== undefined) info.name = name;

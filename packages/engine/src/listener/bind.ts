@@ -53,7 +53,8 @@ export async function bindServers(options: BindOptions): Promise<BoundServers> {
       const { code } = error as NodeJS.ErrnoException;
       if (code !== 'EADDRINUSE') return bound([v4], LOOPBACK_V4); // no IPv6 here
       await closeServer(v4);
-      if (options.port !== 0 || attempt >= MAX_PORT_TRIES) throw bindError(LOOPBACK_V6, port, who, error as NodeJS.ErrnoException);
+      if (options.port !== 0 || attempt >= MAX_PORT_TRIES)
+        throw bindError(LOOPBACK_V6, port, who, error as NodeJS.ErrnoException);
     }
   }
 }

@@ -20,5 +20,9 @@ export function bindError(host: string, port: number, who: string, error: NodeJS
     );
   }
   const fix = error.code === 'EACCES' ? 'ports below 1024 need a privilege' : 'check `host` and `port`';
-  return new TrineError(ListenerCode.bindFailed, `failed to bind to ${address} (worker ${who}): ${error.code ?? error.message}; ${fix}`, { cause: error });
+  return new TrineError(
+    ListenerCode.bindFailed,
+    `failed to bind to ${address} (worker ${who}): ${error.code ?? error.message}; ${fix}`,
+    { cause: error },
+  );
 }

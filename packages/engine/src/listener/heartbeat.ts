@@ -41,7 +41,14 @@ export class Heartbeat {
 
   watch(ws: WebSocket, socket: Socket, isBusy: () => boolean, onDead: (silentMs: number) => void): void {
     socket.setKeepAlive(true, this.#options.intervalMs);
-    this.#watched.set(ws, { ws, socket, isBusy, onDead, bytesRead: socket.bytesRead, silentSince: this.#clock.monotonic() });
+    this.#watched.set(ws, {
+      ws,
+      socket,
+      isBusy,
+      onDead,
+      bytesRead: socket.bytesRead,
+      silentSince: this.#clock.monotonic(),
+    });
     ws.once('close', () => this.#watched.delete(ws));
     this.#arm();
   }

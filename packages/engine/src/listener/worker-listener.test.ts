@@ -15,7 +15,10 @@ let listener: WorkerListener;
 let telemetry: TelemetryFrame[];
 let url: string;
 
-async function start(options: Partial<ConstructorParameters<typeof WorkerListener>[0]> = {}, callsPerSession = 65_536): Promise<void> {
+async function start(
+  options: Partial<ConstructorParameters<typeof WorkerListener>[0]> = {},
+  callsPerSession = 65_536,
+): Promise<void> {
   core = new Core({ clock: systemClock, random: systemRandom, log: silentLog, limits: { callsPerSession } });
   telemetry = [];
   listener = new WorkerListener({
@@ -49,7 +52,11 @@ describe('calls between workers', () => {
       return { c: a + b };
     });
     await settled(server);
-    const answer = await caller.ask('math::add', { a: 1, b: 2 }, { metadata: { tag: 'x' }, traceparent: '00-ab-cd-01', baggage: 'k=v' });
+    const answer = await caller.ask(
+      'math::add',
+      { a: 1, b: 2 },
+      { metadata: { tag: 'x' }, traceparent: '00-ab-cd-01', baggage: 'k=v' },
+    );
     expect(answer).toEqual({
       type: 'invocationresult',
       invocation_id: answer['invocation_id'],
@@ -82,11 +89,16 @@ describe('calls between workers', () => {
   it('answer unknown functions at once, with the namespaces that have them', async () => {
     const worker = await RawWorker.connect(url);
     worker.serve('only::default', () => 1);
-    await expect(worker.call('math::add', {})).rejects.toMatchObject({ code: 'function_not_found', message: 'Function math::add not found' });
+    await expect(worker.call('math::add', {})).rejects.toMatchObject({
+      code: 'function_not_found',
+      message: 'Function math::add not found',
+    });
     await expect(worker.call('only::default', {}, { namespace: 'shop' })).rejects.toMatchObject({
       message: 'Function only::default not found in namespace shop. It is registered in namespace(s): default.',
     });
-    await expect(worker.call('only::default', {}, { namespace: '' })).rejects.toMatchObject({ code: 'INVALID_NAMESPACE' });
+    await expect(worker.call('only::default', {}, { namespace: '' })).rejects.toMatchObject({
+      code: 'INVALID_NAMESPACE',
+    });
   });
 
   it('pass on the error of a handler with its stack trace, and leave the key out when there is none', async () => {
@@ -112,7 +124,13 @@ describe('calls between workers', () => {
     const seen: unknown[] = [];
     worker.serve('note', (data) => void seen.push(data));
     worker.send({ type: 'invokefunction', function_id: 'note', data: { n: 1 }, action: { type: 'void' } });
-    worker.send({ type: 'invokefunction', invocation_id: '00000000-0000-4000-8000-0000000000ff', function_id: 'absent', data: 1, action: { type: 'void' } });
+    worker.send({
+      type: 'invokefunction',
+      invocation_id: '00000000-0000-4000-8000-0000000000ff',
+      function_id: 'absent',
+      data: 1,
+      action: { type: 'void' },
+    });
     await waitFor(() => seen.length === 1);
     await settled(worker);
     expect(worker.frames.filter((frame) => frame.type === 'invocationresult')).toHaveLength(1);
@@ -122,7 +140,9 @@ describe('calls between workers', () => {
     const worker = await RawWorker.connect(url);
     await expect(worker.call('x', {}, { action: { type: 'enqueue', queue: 'q' } })).rejects.toMatchObject({
       code: 'enqueue_error',
-      message: expect.stringMatching(/^No queue provider is installed\..*iii worker add queue.*underlying: Function engine::queue::enqueue not found/) as string,
+      message: expect.stringMatching(
+        /^No queue provider is installed\..*iii worker add queue.*underlying: Function engine::queue::enqueue not found/,
+      ) as string,
     });
   });
 
@@ -137,13 +157,22 @@ describe('calls between workers', () => {
   });
 
   it('cannot be answered by a worker that was not asked', async () => {
-    const [server, caller, thief] = [await RawWorker.connect(url), await RawWorker.connect(url), await RawWorker.connect(url)];
+    const [server, caller, thief] = [
+      await RawWorker.connect(url),
+      await RawWorker.connect(url),
+      await RawWorker.connect(url),
+    ];
     let release: (() => void) | undefined;
     server.serve('slow', () => new Promise((resolve) => (release = () => resolve('real'))));
     await settled(server);
     const answer = caller.call('slow', {});
     const frame = await server.frame('invokefunction');
-    thief.send({ type: 'invocationresult', invocation_id: frame['invocation_id'], function_id: 'slow', result: 'forged' });
+    thief.send({
+      type: 'invocationresult',
+      invocation_id: frame['invocation_id'],
+      function_id: 'slow',
+      result: 'forged',
+    });
     await settled(thief);
     release?.();
     expect(await answer).toBe('real');
@@ -162,7 +191,11 @@ describe('calls between workers', () => {
 
 describe('owners of a function', () => {
   it('serve newest first, and the one before serves again', async () => {
-    const [first, second, caller] = [await RawWorker.connect(url), await RawWorker.connect(url), await RawWorker.connect(url)];
+    const [first, second, caller] = [
+      await RawWorker.connect(url),
+      await RawWorker.connect(url),
+      await RawWorker.connect(url),
+    ];
     first.serve('who', () => 'first');
     await settled(first);
     second.serve('who', () => 'second');
@@ -196,7 +229,14 @@ describe('owners of a function', () => {
 
 describe('triggers of a type that a worker provides', () => {
   const type = { type: 'registertriggertype', id: 'timer', description: 'Timer' };
-  const trigger = { type: 'registertrigger', id: 't1', trigger_type: 'timer', function_id: 'f', config: { every: 1.0 }, metadata: { m: 1 } };
+  const trigger = {
+    type: 'registertrigger',
+    id: 't1',
+    trigger_type: 'timer',
+    function_id: 'f',
+    config: { every: 1.0 },
+    metadata: { m: 1 },
+  };
 
   it('wait for the type, and are told to the provider once it comes', async () => {
     const [consumer, provider] = [await RawWorker.connect(url), await RawWorker.connect(url)];
@@ -205,19 +245,34 @@ describe('triggers of a type that a worker provides', () => {
     expect(core.bindings.get('t1')?.provider).toBe(undefined);
     provider.send(type);
     const frame = await provider.frame('registertrigger');
-    expect(frame).toEqual({ type: 'registertrigger', id: 't1', trigger_type: 'timer', function_id: 'f', config: { every: 1 }, metadata: { m: 1 } });
+    expect(frame).toEqual({
+      type: 'registertrigger',
+      id: 't1',
+      trigger_type: 'timer',
+      function_id: 'f',
+      config: { every: 1 },
+      metadata: { m: 1 },
+    });
     expect(consumer.frames.some(({ type }) => type === 'triggerregistrationresult')).toBe(false);
   });
 
   it('are taken back when their worker leaves, and told again to a provider that returns', async () => {
-    const [consumer, other, provider] = [await RawWorker.connect(url), await RawWorker.connect(url), await RawWorker.connect(url)];
+    const [consumer, other, provider] = [
+      await RawWorker.connect(url),
+      await RawWorker.connect(url),
+      await RawWorker.connect(url),
+    ];
     provider.send(type);
     consumer.send(trigger);
     other.send({ ...trigger, id: 't2' });
     await provider.frame('registertrigger', (frame) => frame['id'] === 't2');
     await provider.frame('registertrigger', (frame) => frame['id'] === 't1');
     consumer.drop();
-    expect(await provider.frame('unregistertrigger')).toEqual({ type: 'unregistertrigger', id: 't1', trigger_type: 'timer' });
+    expect(await provider.frame('unregistertrigger')).toEqual({
+      type: 'unregistertrigger',
+      id: 't1',
+      trigger_type: 'timer',
+    });
     provider.drop();
     await waitFor(() => core.bindings.get('t2')?.provider === undefined);
     const again = await RawWorker.connect(url);
@@ -226,7 +281,11 @@ describe('triggers of a type that a worker provides', () => {
   });
 
   it('move to a new provider, and the old one is told to let go', async () => {
-    const [consumer, old, young] = [await RawWorker.connect(url), await RawWorker.connect(url), await RawWorker.connect(url)];
+    const [consumer, old, young] = [
+      await RawWorker.connect(url),
+      await RawWorker.connect(url),
+      await RawWorker.connect(url),
+    ];
     old.send(type);
     await settled(old);
     consumer.send(trigger);
@@ -246,7 +305,12 @@ describe('triggers of a type that a worker provides', () => {
     await provider.frame('registertrigger');
     const error = { code: 'trigger_registration_failed', message: 'bad cron' };
     provider.send({ type: 'triggerregistrationresult', id: 't1', trigger_type: 'timer', function_id: 'f', error });
-    expect(await consumer.frame('triggerregistrationresult')).toMatchObject({ id: 't1', trigger_type: 'timer', function_id: 'f', error });
+    expect(await consumer.frame('triggerregistrationresult')).toMatchObject({
+      id: 't1',
+      trigger_type: 'timer',
+      function_id: 'f',
+      error,
+    });
     expect(core.bindings.get('t1')?.provider).toBe(undefined);
   });
 
@@ -304,10 +368,27 @@ describe('frames', () => {
 
   it('that are broken are answered when someone waits, and never end the connection', async () => {
     const worker = await RawWorker.connect(url);
-    worker.send('{"type":"invokefunction","invocation_id":"00000000-0000-4000-8000-0000000000aa","function_id":"f","data":NaN}');
+    worker.send(
+      '{"type":"invokefunction","invocation_id":"00000000-0000-4000-8000-0000000000aa","function_id":"f","data":NaN}',
+    );
     const answer = await worker.frame('invocationresult');
-    expect(answer).toMatchObject({ invocation_id: '00000000-0000-4000-8000-0000000000aa', function_id: 'f', error: { code: 'invalid_json' } });
-    for (const text of ['', '   ', 'nonsense', '[]', '{}', '{"type":"registertrigger"}', '{"type":"never::heard"}', '{"type":"registerservice","id":"s"}', '['.repeat(5_000)]) worker.send(text);
+    expect(answer).toMatchObject({
+      invocation_id: '00000000-0000-4000-8000-0000000000aa',
+      function_id: 'f',
+      error: { code: 'invalid_json' },
+    });
+    for (const text of [
+      '',
+      '   ',
+      'nonsense',
+      '[]',
+      '{}',
+      '{"type":"registertrigger"}',
+      '{"type":"never::heard"}',
+      '{"type":"registerservice","id":"s"}',
+      '['.repeat(5_000),
+    ])
+      worker.send(text);
     worker.sendBinary(Buffer.from([0, 1, 2, 3]));
     worker.send({ type: 'ping' });
     await worker.frame('pong');
@@ -319,7 +400,9 @@ describe('frames', () => {
     await settled(server);
     const answer = caller.call('nan', {});
     const call = await server.frame('invokefunction');
-    server.send(`{"type":"invocationresult","invocation_id":"${String(call['invocation_id'])}","function_id":"nan","result":NaN}`);
+    server.send(
+      `{"type":"invocationresult","invocation_id":"${String(call['invocation_id'])}","function_id":"nan","result":NaN}`,
+    );
     await expect(answer).rejects.toMatchObject({ code: 'invalid_json' });
   });
 
@@ -347,7 +430,10 @@ describe('limits of a message', () => {
     python.serve('big', () => 'x'.repeat(2_000_000));
     await settled(python);
     const text = 'x'.repeat(1_100_000);
-    await expect(caller.call('big', text)).rejects.toMatchObject({ code: 'payload_too_large', message: expect.stringMatching(/iii-sdk to 0\.24\.5/) as string });
+    await expect(caller.call('big', text)).rejects.toMatchObject({
+      code: 'payload_too_large',
+      message: expect.stringMatching(/iii-sdk to 0\.24\.5/) as string,
+    });
     expect(await caller.call('big', 'small')).toHaveLength(2_000_000);
     await expect(python.call('big', 'small')).rejects.toMatchObject({ code: 'payload_too_large' });
     expect(python.isOpen).toBe(true);
@@ -365,7 +451,10 @@ describe('limits of a message', () => {
       void caller.call('hole', 'x'.repeat(100_000)).catch((error: unknown) => (refused ??= error));
       await settled(caller);
     }
-    expect(refused).toMatchObject({ code: 'channel_send_failed', message: expect.stringMatching(/does not read fast enough/) as string });
+    expect(refused).toMatchObject({
+      code: 'channel_send_failed',
+      message: expect.stringMatching(/does not read fast enough/) as string,
+    });
     expect(await caller.ask('absent', 1)).toBeDefined();
   });
 });
@@ -388,8 +477,18 @@ describe('the port', () => {
   });
 
   it('that is taken is named, with what to do', async () => {
-    const second = new WorkerListener({ core, telemetry: { accept: () => undefined }, host: '127.0.0.1', port: listener.port, who: 'iii-worker-manager', handshakeTimeoutMs: 1_000 });
-    await expect(second.start()).rejects.toMatchObject({ code: 'port_taken', message: expect.stringMatching(/127\.0\.0\.1:\d+ is already in use.*config\.yaml/) as string });
+    const second = new WorkerListener({
+      core,
+      telemetry: { accept: () => undefined },
+      host: '127.0.0.1',
+      port: listener.port,
+      who: 'iii-worker-manager',
+      handshakeTimeoutMs: 1_000,
+    });
+    await expect(second.start()).rejects.toMatchObject({
+      code: 'port_taken',
+      message: expect.stringMatching(/127\.0\.0\.1:\d+ is already in use.*config\.yaml/) as string,
+    });
   });
 
   it('closes with 1012 when the engine stops, and is free again', async () => {

@@ -40,7 +40,11 @@ export class WorkerListener {
   readonly #log: Log;
   readonly #wss: WebSocketServer;
   readonly #heartbeat: Heartbeat;
-  readonly #sockets = new Set<{ readonly ws: WebSocket; readonly transport: WorkerSocket | undefined; readonly closed: Promise<void> }>();
+  readonly #sockets = new Set<{
+    readonly ws: WebSocket;
+    readonly transport: WorkerSocket | undefined;
+    readonly closed: Promise<void>;
+  }>();
   #servers: readonly Server[] = [];
   #port = 0;
   #stopped = false;
@@ -50,7 +54,12 @@ export class WorkerListener {
     this.#core = options.core;
     this.#log = options.core.log.for('iii::worker_connections');
     this.#heartbeat = new Heartbeat(options.core.clock, options.heartbeat);
-    this.#wss = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: MAX_MESSAGE_BYTES, clientTracking: false });
+    this.#wss = new WebSocketServer({
+      noServer: true,
+      perMessageDeflate: false,
+      maxPayload: MAX_MESSAGE_BYTES,
+      clientTracking: false,
+    });
     this.#wss.on('headers', (headers) => headers.push(CAPABILITIES));
   }
 
@@ -65,12 +74,18 @@ export class WorkerListener {
       host,
       port,
       who,
-      server: { headersTimeout: handshakeTimeoutMs, requestTimeout: handshakeTimeoutMs, connectionsCheckingInterval: Math.min(handshakeTimeoutMs, 1_000) },
+      server: {
+        headersTimeout: handshakeTimeoutMs,
+        requestTimeout: handshakeTimeoutMs,
+        connectionsCheckingInterval: Math.min(handshakeTimeoutMs, 1_000),
+      },
       prepare: (server) => {
         server.on('request', (request, response) => {
           const known = pathOf(request) === '/' || pathOf(request) === '/otel';
           const status = !known ? 404 : request.method === 'GET' ? 400 : 405;
-          response.writeHead(status, { 'content-type': 'text/plain' }).end(known ? 'this is a WebSocket endpoint\n' : 'not found\n');
+          response
+            .writeHead(status, { 'content-type': 'text/plain' })
+            .end(known ? 'this is a WebSocket endpoint\n' : 'not found\n');
         });
         server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
       },
@@ -79,7 +94,10 @@ export class WorkerListener {
     this.#port = bound.port;
     this.#log.for('iii::engine').info(`Engine listening on address: ${bound.address}`);
     if (!isLoopback(host)) {
-      this.#log.warn('the worker port can be reached from other machines and has no access rules', { host, port: this.#port });
+      this.#log.warn('the worker port can be reached from other machines and has no access rules', {
+        host,
+        port: this.#port,
+      });
     }
   }
 
@@ -144,7 +162,10 @@ export class WorkerListener {
       socket,
       () => session.executing.size > 0,
       (silentMs) => {
-        this.#log.warn('worker cut off: no byte came from it', { worker: session.label, silent_ms: Math.round(silentMs) });
+        this.#log.warn('worker cut off: no byte came from it', {
+          worker: session.label,
+          silent_ms: Math.round(silentMs),
+        });
         ws.terminate();
       },
     );
@@ -155,7 +176,12 @@ export class WorkerListener {
       if (isBinary) this.#telemetry(data as Buffer, undefined);
     });
     this.#track(ws, undefined, () => Promise.resolve());
-    this.#heartbeat.watch(ws, socket, () => false, () => ws.terminate());
+    this.#heartbeat.watch(
+      ws,
+      socket,
+      () => false,
+      () => ws.terminate(),
+    );
   }
 
   #telemetry(frame: Buffer, workerName: string | undefined): void {

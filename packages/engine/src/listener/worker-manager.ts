@@ -13,12 +13,21 @@ import { WorkerListener } from './worker-listener.js';
 export const DEFAULT_WORKER_PORT = 49_134;
 
 const notYet = (key: string): z.ZodOptional<z.ZodNever> =>
-  z.never({ error: `\`${key}\` is not in this version: the worker port has no access rules yet; keep it on a loopback address` }).optional();
+  z
+    .never({
+      error: `\`${key}\` is not in this version: the worker port has no access rules yet; keep it on a loopback address`,
+    })
+    .optional();
 
 const config = z.strictObject({
   host: z.string().min(1).optional().describe('Address to listen on. Left out or `localhost`: 127.0.0.1 and ::1'),
   port: z.number().int().min(0).max(65_535).default(DEFAULT_WORKER_PORT).describe('TCP port; 0 = a free one'),
-  handshake_timeout_ms: z.number().int().min(1).default(10_000).describe('Time for a client to send its request head, in milliseconds'),
+  handshake_timeout_ms: z
+    .number()
+    .int()
+    .min(1)
+    .default(10_000)
+    .describe('Time for a client to send its request head, in milliseconds'),
   rbac: notYet('rbac'),
   middleware_function_id: notYet('middleware_function_id'),
 });

@@ -28,7 +28,10 @@ export function lockedError(dataDir: string): TrineError {
 }
 
 export function unwritableError(path: string, reason: string): TrineError {
-  return new TrineError(StorageCode.unwritable, `cannot write ${path} (${reason}): check that the folder exists and that this user may write to it`);
+  return new TrineError(
+    StorageCode.unwritable,
+    `cannot write ${path} (${reason}): check that the folder exists and that this user may write to it`,
+  );
 }
 
 export function foreignError(path: string): TrineError {
@@ -44,8 +47,13 @@ export function openError(path: string, error: unknown): TrineError {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof TrineError) return error;
   if (code === 'SQLITE_NOTADB' || code === 'SQLITE_CORRUPT') {
-    return new TrineError(StorageCode.damaged, `${path} is not a readable database (${message}): restore it from a backup or move it away`, { cause: error });
+    return new TrineError(
+      StorageCode.damaged,
+      `${path} is not a readable database (${message}): restore it from a backup or move it away`,
+      { cause: error },
+    );
   }
-  if (code === 'SQLITE_CANTOPEN' || code === 'SQLITE_READONLY' || code === 'SQLITE_PERM') return unwritableError(path, message);
+  if (code === 'SQLITE_CANTOPEN' || code === 'SQLITE_READONLY' || code === 'SQLITE_PERM')
+    return unwritableError(path, message);
   return new TrineError(StorageCode.failed, `${path}: ${message}`, { cause: error });
 }

@@ -7,7 +7,8 @@ import type { StoreModule } from './store-module.js';
 export function migrate(db: Database, module: StoreModule, path: string): void {
   db.exec('CREATE TABLE IF NOT EXISTS trine_schema (store TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT');
   db.transaction(() => {
-    const row = db.prepare('SELECT version FROM trine_schema WHERE store = ?').get(module.name) as { version: number } | undefined;
+    const row = db.prepare('SELECT version FROM trine_schema WHERE store = ?').get(module.name) as
+      { version: number } | undefined;
     const version = row?.version ?? 0;
     const wanted = module.migrations.length;
     if (version > wanted) {
@@ -17,9 +18,8 @@ export function migrate(db: Database, module: StoreModule, path: string): void {
       );
     }
     for (const sql of module.migrations.slice(version)) db.exec(sql);
-    db.prepare('INSERT INTO trine_schema (store, version) VALUES (?, ?) ON CONFLICT (store) DO UPDATE SET version = excluded.version').run(
-      module.name,
-      wanted,
-    );
+    db.prepare(
+      'INSERT INTO trine_schema (store, version) VALUES (?, ?) ON CONFLICT (store) DO UPDATE SET version = excluded.version',
+    ).run(module.name, wanted);
   })();
 }

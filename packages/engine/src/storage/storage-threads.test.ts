@@ -49,7 +49,14 @@ describe('storage', () => {
       store.write('nothing such'),
       store.write('add', 'c'),
     ]);
-    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'rejected', 'rejected', 'fulfilled']);
+    expect(results.map(({ status }) => status)).toEqual([
+      'fulfilled',
+      'rejected',
+      'fulfilled',
+      'rejected',
+      'rejected',
+      'fulfilled',
+    ]);
     expect(results[1]).toMatchObject({ reason: { code: 'on_purpose', message: 'on purpose' } });
     expect(results[3]).toMatchObject({ reason: { code: 'storage_failed' } });
     expect(await store.read('all')).toEqual(['a', 'b', 'c']);
@@ -111,9 +118,13 @@ describe('storage', () => {
   it('bounds what waits for the disk', async () => {
     const store = await storage().open({ module });
     const block = 'x'.repeat(10_000_000);
-    const results = await Promise.allSettled(Array.from({ length: 10 }, (_, i) => store.write('add', block + String(i))));
+    const results = await Promise.allSettled(
+      Array.from({ length: 10 }, (_, i) => store.write('add', block + String(i))),
+    );
     expect(results.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThan(4);
-    expect(results.find(({ status }) => status === 'rejected')).toMatchObject({ reason: { code: 'storage_overloaded', retryable: true } });
+    expect(results.find(({ status }) => status === 'rejected')).toMatchObject({
+      reason: { code: 'storage_overloaded', retryable: true },
+    });
     await store.write('add', 'goes on');
   });
 });

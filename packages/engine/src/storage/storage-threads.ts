@@ -40,7 +40,11 @@ export class StorageThreads implements Storage {
     if (this.#stopped) throw closedError();
     const { dataDir, projectDir } = this.#options;
     const inMemory = options.file === ':memory:';
-    const file = inMemory ? ':memory:' : options.file === undefined ? join(dataDir, 'engine.db') : resolve(projectDir, options.file);
+    const file = inMemory
+      ? ':memory:'
+      : options.file === undefined
+        ? join(dataDir, 'engine.db')
+        : resolve(projectDir, options.file);
     const writer = (this.#writer ??= new StorageThread(false));
     const store = this.#stores++;
     const request = { kind: 'open', store, module: options.module.href, file } as const;
@@ -87,7 +91,10 @@ class StorageThread {
   #ended = false;
 
   constructor(readOnly: boolean) {
-    this.#worker = new Worker(builtUrl(import.meta.url, './thread.js'), { workerData: { readOnly }, name: readOnly ? 'storage reader' : 'storage writer' });
+    this.#worker = new Worker(builtUrl(import.meta.url, './thread.js'), {
+      workerData: { readOnly },
+      name: readOnly ? 'storage reader' : 'storage writer',
+    });
     this.#worker.on('message', (message: FromThread) => this.#answered(message));
     this.#worker.on('error', (error) => this.#end(`the storage thread failed: ${error.message}`));
     this.#exited = new Promise((done) =>

@@ -11,7 +11,15 @@ import { mkdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from 'node:worker_threads';
 import Database from 'better-sqlite3';
-import { ANSWER_WIDTH, OPERATION_WIDTH, WRITE, type Failure, type FromThread, type OpenMessage, type ToThread } from './messages.js';
+import {
+  ANSWER_WIDTH,
+  OPERATION_WIDTH,
+  WRITE,
+  type Failure,
+  type FromThread,
+  type OpenMessage,
+  type ToThread,
+} from './messages.js';
 import { foreignError, lockedError, openError, StorageCode, unwritableError } from './errors.js';
 import { migrate } from './migrate.js';
 import type { Operations, StoreModule } from './store-module.js';
@@ -147,7 +155,9 @@ function lockFolder(folder: string): void {
   } catch (error) {
     db?.close();
     const code = (error as { code?: string }).code ?? '';
-    throw code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED') ? lockedError(folder) : openError(path, error);
+    throw code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED')
+      ? lockedError(folder)
+      : openError(path, error);
   }
 }
 

@@ -65,12 +65,14 @@ const NOT_BUILT: ReadonlySet<string> = new Set([
 /** The catalogue as `config/` needs it: names, schemas, defaults. */
 export function catalogOf(workers: ReadonlyMap<string, WorkerDefinition>): Catalog {
   const byName = new Map<string, CatalogEntry>();
-  for (const { name, aliases, config, validate, defaultBlock } of workers.values()) {
+  for (const worker of workers.values()) {
+    const { name, aliases, config: schema, defaultBlock } = worker;
+    const validate = (config: unknown): void => worker.validate?.(config);
     const entry: CatalogEntry = {
       name,
       aliases,
-      schema: config,
-      ...(validate === undefined ? {} : { validate }),
+      schema,
+      validate,
       ...(defaultBlock === undefined ? {} : { defaultBlock }),
     };
     for (const spelling of [name, ...aliases]) byName.set(spelling, entry);

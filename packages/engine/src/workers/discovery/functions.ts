@@ -3,7 +3,17 @@ import { z } from 'zod';
 import type { FunctionOwner } from '../../core/registry.js';
 import type { HandlerContext, JsonValue, WorkerHost } from '../../core/worker-host.js';
 import type { DiscoverySource } from './source.js';
-import { contains, functionSummary, functionWorkerName, isInternalFunction, isLegacy, type Row } from './summaries.js';
+import {
+  compareText,
+  contains,
+  functionSummary,
+  functionWorkerName,
+  isGiven,
+  isInternalFunction,
+  isLegacy,
+  textOf,
+  type Row,
+} from './summaries.js';
 
 /** Functions that one `engine::functions::info` call may ask for. */
 const MAX_INFO_IDS = 32;
@@ -36,9 +46,9 @@ export function registerFunctionQueries(host: WorkerHost, source: DiscoverySourc
     handler(input, context) {
       const { function_id: id, function_ids: ids } = input;
       const namespace = input.namespace ?? DEFAULT_NAMESPACE;
-      if (id != null && ids != null) throw invalid('pass either `function_id` or `function_ids`, not both');
-      if (id != null) return describe(source, context, namespace, id);
-      if (ids == null) throw invalid('missing field `function_id` (or `function_ids` for a batch)');
+      if (isGiven(id) && isGiven(ids)) throw invalid('pass either `function_id` or `function_ids`, not both');
+      if (isGiven(id)) return describe(source, context, namespace, id);
+      if (!isGiven(ids)) throw invalid('missing field `function_id` (or `function_ids` for a batch)');
       if (ids.length === 0) throw invalid('`function_ids` must be a non-empty array of function ids');
       const unique = [...new Set(ids)];
       if (unique.length > MAX_INFO_IDS) throw invalid(`too many function_ids (max ${MAX_INFO_IDS})`);
@@ -58,16 +68,19 @@ function listFunctions(source: DiscoverySource, input: z.output<typeof listReque
   const found: { row: Row; rank: number }[] = [];
   for (const owner of source.core.registry.serving()) {
     if (input.include_internal !== true && isInternalFunction(owner)) continue;
-    if (input.prefix != null && !owner.id.startsWith(input.prefix)) continue;
+    if (isGiven(input.prefix) && !owner.id.startsWith(input.prefix)) continue;
     const worker = functionWorkerName(owner);
-    if (input.worker != null && worker !== input.worker) continue;
-    if (input.workers != null && !input.workers.includes(worker)) continue;
+    if (isGiven(input.worker) && worker !== input.worker) continue;
+    if (isGiven(input.workers) && !input.workers.includes(worker)) continue;
     if (!contains(search, owner.id, owner.description)) continue;
     if (!context.mayCall(owner.id, owner.namespace)) continue;
     const row = functionSummary(owner);
-    found.push({ row: isLegacy(context.caller.sdkVersion) ? { ...row, ...legacyFields(owner) } : row, rank: rank(owner, search) });
+    found.push({
+      row: isLegacy(context.caller.sdkVersion) ? { ...row, ...legacyFields(owner) } : row,
+      rank: rank(owner, search),
+    });
   }
-  found.sort((a, b) => a.rank - b.rank || compare(String(a.row['function_id']), String(b.row['function_id'])));
+  found.sort((a, b) => a.rank - b.rank || compareText(textOf(a.row, 'function_id'), textOf(b.row, 'function_id')));
   return found.map(({ row }) => row);
 }
 
@@ -90,7 +103,8 @@ function legacyFields(owner: FunctionOwner): Row {
 }
 
 function describe(source: DiscoverySource, context: HandlerContext, namespace: string, id: string): Row {
-  if (!context.mayCall(id, namespace)) throw new TrineError(ErrorCode.forbidden, `Function '${id}' is not visible to this session.`);
+  if (!context.mayCall(id, namespace))
+    throw new TrineError(ErrorCode.forbidden, `Function '${id}' is not visible to this session.`);
   const owner = source.core.registry.resolve(namespace, id);
   if (owner === undefined) throw new TrineError(ErrorCode.notFound, `Function '${id}' is not registered.`);
   return functionDetail(source, owner);
@@ -112,8 +126,4 @@ export function functionDetail(source: DiscoverySource, owner: FunctionOwner): R
 
 function invalid(message: string): TrineError {
   return new TrineError(ErrorCode.invalidArguments, message);
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

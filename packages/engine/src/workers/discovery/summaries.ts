@@ -48,7 +48,9 @@ export function triggerSummary(trigger: Trigger): Row {
 export function isInternalFunction(owner: FunctionOwner): boolean {
   if (owner.id.startsWith('engine::') && !owner.id.startsWith('engine::queue::')) return true;
   const { metadata } = owner;
-  return typeof metadata === 'object' && metadata !== null && (metadata as Record<string, unknown>)['internal'] === true;
+  return (
+    typeof metadata === 'object' && metadata !== null && (metadata as Record<string, unknown>)['internal'] === true
+  );
 }
 
 export function contains(needle: string | undefined, ...texts: (string | undefined)[]): boolean {
@@ -57,11 +59,23 @@ export function contains(needle: string | undefined, ...texts: (string | undefin
   return texts.some((text) => text?.toLowerCase().includes(wanted) === true);
 }
 
+/** Optional members of an input may be absent or null: both mean "not given". */
+export function isGiven<T>(value: T | null | undefined): value is T {
+  return value !== undefined && value !== null;
+}
+
+export function textOf(row: Row, key: string): string {
+  const value = row[key];
+  return typeof value === 'string' ? value : '';
+}
+
 export function byText(key: string): (a: Row, b: Row) => number {
-  return (a, b) => {
-    const [x, y] = [String(a[key] ?? ''), String(b[key] ?? '')];
-    return x < y ? -1 : x > y ? 1 : 0;
-  };
+  return (a, b) => compareText(textOf(a, key), textOf(b, key));
+}
+
+/** By code units: the order that every client sorts in too. */
+export function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 export function firstSegment(id: string): string {

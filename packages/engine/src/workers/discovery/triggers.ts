@@ -5,7 +5,16 @@ import type { JsonValue, WorkerHost } from '../../core/worker-host.js';
 import { canonicalJson } from './canonical-json.js';
 import { functionDetail } from './functions.js';
 import type { DiscoverySource } from './source.js';
-import { byText, contains, isLegacy, triggerSummary, triggerTypeSummary, typeWorkerName, type Row } from './summaries.js';
+import {
+  byText,
+  contains,
+  isGiven,
+  isLegacy,
+  triggerSummary,
+  triggerTypeSummary,
+  typeWorkerName,
+  type Row,
+} from './summaries.js';
 
 const listRequest = z.object({
   search: z.string().nullish(),
@@ -39,8 +48,8 @@ export function registerTriggerQueries(host: WorkerHost, source: DiscoverySource
       if (isLegacy(context.caller.sdkVersion)) return { triggers: legacyRows(source, input.include_internal === true) };
       const rows = [...bindings.types()]
         .filter((type) => input.include_internal === true || !type.id.startsWith('engine::'))
-        .filter((type) => input.prefix == null || type.id.startsWith(input.prefix))
-        .filter((type) => input.worker == null || typeWorkerName(type) === input.worker)
+        .filter((type) => !isGiven(input.prefix) || type.id.startsWith(input.prefix))
+        .filter((type) => !isGiven(input.worker) || typeWorkerName(type) === input.worker)
         .filter((type) => contains(input.search ?? undefined, type.id, type.description))
         .map(triggerTypeSummary);
       return { triggers: rows.sort(byText('id')) };
@@ -80,12 +89,12 @@ export function registerTriggerQueries(host: WorkerHost, source: DiscoverySource
       const rows: Row[] = [];
       for (const trigger of bindings.triggers()) {
         if (input.include_internal !== true && trigger.functionId.startsWith('engine::')) continue;
-        if (input.trigger_type != null && trigger.type !== input.trigger_type) continue;
-        if (input.function_id != null && trigger.functionId !== input.function_id) continue;
+        if (isGiven(input.trigger_type) && trigger.type !== input.trigger_type) continue;
+        if (isGiven(input.function_id) && trigger.functionId !== input.function_id) continue;
         if (!contains(input.search ?? undefined, trigger.id, trigger.type, trigger.functionId)) continue;
         if (!context.mayCall(trigger.functionId, trigger.namespace)) continue;
         const row = triggerSummary(trigger);
-        if (input.worker != null && row['worker_name'] !== input.worker) continue;
+        if (isGiven(input.worker) && row['worker_name'] !== input.worker) continue;
         rows.push(row);
       }
       return { registered_triggers: rows.sort(byText('id')) };
@@ -110,10 +119,13 @@ export function registerTriggerQueries(host: WorkerHost, source: DiscoverySource
     async handler(input, context) {
       const namespace = input.namespace ?? DEFAULT_NAMESPACE;
       if (!context.mayCall(input.function_id, namespace)) {
-        throw new TrineError(ErrorCode.forbidden, `function '${input.function_id}' not allowed in namespace '${namespace}'`);
+        throw new TrineError(
+          ErrorCode.forbidden,
+          `function '${input.function_id}' not allowed in namespace '${namespace}'`,
+        );
       }
       const config = Payload.fromForeign(input.config ?? null);
-      const metadata = input.metadata == null ? undefined : Payload.fromForeign(input.metadata);
+      const metadata = isGiven(input.metadata) ? Payload.fromForeign(input.metadata) : undefined;
       const triggerNamespace = input.trigger_namespace ?? undefined;
       const same = [...bindings.triggers()].find(
         (trigger) =>
@@ -146,7 +158,8 @@ export function registerTriggerQueries(host: WorkerHost, source: DiscoverySource
     request: z.object({ id: z.string(), trigger_type: z.string().nullish() }),
     async handler(input, context) {
       const trigger = bindings.get(input.id);
-      if (trigger === undefined || (trigger.owner !== undefined && trigger.owner.id !== context.caller.workerId)) return { removed: false };
+      if (trigger === undefined || (trigger.owner !== undefined && trigger.owner.id !== context.caller.workerId))
+        return { removed: false };
       if (!context.mayCall(trigger.functionId, trigger.namespace)) return { removed: false };
       return { removed: await bindings.unregister(input.id) };
     },
@@ -170,7 +183,8 @@ function legacyRows(source: DiscoverySource, includeInternal: boolean): Row[] {
 
 export function typeDetail(source: DiscoverySource, type: TriggerTypeProvider): Row {
   let instances = 0;
-  for (const trigger of source.core.bindings.triggers()) if (trigger.type === type.id && trigger.provider !== undefined) instances++;
+  for (const trigger of source.core.bindings.triggers())
+    if (trigger.type === type.id && trigger.provider !== undefined) instances++;
   return {
     ...triggerTypeSummary(type),
     configuration_schema: type.configSchema() as JsonValue | undefined,

@@ -3,7 +3,15 @@ import { z } from 'zod';
 import type { Session } from '../../core/session.js';
 import type { HandlerContext, WorkerHost } from '../../core/worker-host.js';
 import type { BuiltInInfo, DiscoverySource } from './source.js';
-import { byText, contains, functionSummary, triggerSummary, triggerTypeSummary, type Row } from './summaries.js';
+import {
+  byText,
+  contains,
+  functionSummary,
+  isGiven,
+  triggerSummary,
+  triggerTypeSummary,
+  type Row,
+} from './summaries.js';
 
 const listRequest = z.object({
   search: z.string().nullish(),
@@ -22,10 +30,13 @@ export function registerWorkerQueries(host: WorkerHost, source: DiscoverySource)
       workers: rows(source)
         .map(({ row }) => row)
         .filter((row) => contains(input.search ?? undefined, row['name'] as string | undefined))
-        .filter((row) => input.runtime == null || row['runtime'] === input.runtime)
-        .filter((row) => input.status == null || row['status'] === input.status)
-        .filter((row) => input.worker_id == null || row['id'] === input.worker_id)
-        .sort((a, b) => byText('sort')({ sort: a['name'] ?? a['id'] }, { sort: b['name'] ?? b['id'] }) || byText('id')(a, b)),
+        .filter((row) => !isGiven(input.runtime) || row['runtime'] === input.runtime)
+        .filter((row) => !isGiven(input.status) || row['status'] === input.status)
+        .filter((row) => !isGiven(input.worker_id) || row['id'] === input.worker_id)
+        .sort(
+          (a, b) =>
+            byText('sort')({ sort: a['name'] ?? a['id'] }, { sort: b['name'] ?? b['id'] }) || byText('id')(a, b),
+        ),
       timestamp: host.clock.now(),
     }),
   });
@@ -48,9 +59,12 @@ function offers(source: DiscoverySource, context: HandlerContext, sessionIds: re
   const { core } = source;
   const functions: Row[] = [];
   for (const owner of core.registry.serving()) {
-    if (sessionIds.includes(owner.session.id) && context.mayCall(owner.id, owner.namespace)) functions.push(functionSummary(owner));
+    if (sessionIds.includes(owner.session.id) && context.mayCall(owner.id, owner.namespace))
+      functions.push(functionSummary(owner));
   }
-  const types = [...core.bindings.types()].filter((type) => sessionIds.includes(type.session.id)).map(triggerTypeSummary);
+  const types = [...core.bindings.types()]
+    .filter((type) => sessionIds.includes(type.session.id))
+    .map(triggerTypeSummary);
   const triggers = [...core.bindings.triggers()]
     .filter((trigger) => trigger.owner !== undefined && sessionIds.includes(trigger.owner.id))
     .map(triggerSummary);
@@ -70,7 +84,8 @@ interface WorkerRow {
 function rows(source: DiscoverySource): WorkerRow[] {
   const found: WorkerRow[] = [];
   for (const session of source.core.sessions()) {
-    if (session.kind !== 'engine' && session.info.pid !== undefined) found.push({ row: sessionRow(session), sessionId: session.id });
+    if (session.kind !== 'engine' && session.info.pid !== undefined)
+      found.push({ row: sessionRow(session), sessionId: session.id });
   }
   for (const info of source.builtIns()) found.push({ row: builtInRow(source, info), sessionId: info.sessionId });
   return found;
