@@ -292,7 +292,9 @@ describe('named queues', () => {
     const configure = (queues: object): Promise<void> =>
       engine.apply({
         ...engine.project.current,
-        entries: engine.project.current.entries.map((entry) => (entry.canonical === 'queue' ? { ...entry, config: queueConfig.parse({ queue_configs: queues }) } : entry)),
+        entries: engine.project.current.entries.map((entry) =>
+          entry.canonical === 'queue' ? { ...entry, rawConfig: { queue_configs: queues }, config: queueConfig.parse({ queue_configs: queues }) } : entry,
+        ),
       });
     let release = (): void => undefined;
     const held = new Promise<void>((resolve) => (release = resolve));
