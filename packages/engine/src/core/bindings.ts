@@ -1,13 +1,15 @@
 /**
  * Triggers and who provides their types.
  *
- * A trigger is `pending` (no provider of its type, or the provider gave it back) or `active` (bound
- * at a provider). Every type keeps a stack of providers, newest first: a new one takes over all
+ * A trigger is `pending` (no provider of its type, or the provider gave it back), `active` (bound at
+ * a provider) or `aside` (its provider keeps it out of service for now; told as refused, not listed). Every type keeps a stack of providers, newest first: a new one takes over all
  * bindings, and when it leaves they go back to the one before, or wait.
  *
- *   register -> active | pending | refused      provider appears: pending -> active
+ *   register -> active | pending | aside | refused
+ *   pending -> active                           provider appears
+ *   aside -> active                             its provider says so
  *   active -> active (moved) | pending          provider leaves
- *   active, pending -> gone                     unregister, or its worker disconnects
+ *   any -> gone                                 unregister, or its worker disconnects
  *
  * What happens to one trigger happens in order: an operation that waits for its provider holds back
  * the next one for the same trigger.
@@ -17,7 +19,7 @@ import { Emitter } from './emitter.js';
 import type { Log } from './log.js';
 import type { Session } from './session.js';
 import { workerForTriggerType } from './trigger-type-names.js';
-import type { UnbindReason } from './worker-host.js';
+import { KeptAsideError, type UnbindReason } from './worker-host.js';
 
 export interface TriggerTypeProvider {
   readonly id: string;
@@ -52,6 +54,7 @@ export interface Trigger extends TriggerRequest {
   /** Settles when what was asked for this trigger so far is done. */
   tail: Promise<void> | undefined;
   gone: boolean;
+  aside: boolean;
 }
 
 export class Bindings {
@@ -67,11 +70,13 @@ export class Bindings {
   }
 
   get(id: string): Trigger | undefined {
-    return this.#triggers.get(id);
+    const trigger = this.#triggers.get(id);
+    return trigger?.aside === true ? undefined : trigger;
   }
 
-  triggers(): IterableIterator<Trigger> {
-    return this.#triggers.values();
+  /** Triggers that are in service or wait for their type. */
+  *triggers(): IterableIterator<Trigger> {
+    for (const trigger of this.#triggers.values()) if (!trigger.aside) yield trigger;
   }
 
   /** The serving provider of every trigger type. */
@@ -127,6 +132,7 @@ export class Bindings {
       provider: undefined,
       tail: before?.tail,
       gone: false,
+      aside: false,
     };
     let previous: TriggerTypeProvider | undefined;
     if (before !== undefined) {
@@ -183,6 +189,14 @@ export class Bindings {
     trigger.owner?.reportTriggerError(trigger, error);
   }
 
+  /** A provider takes a trigger into service that it had put aside. */
+  activate(session: Session, id: string): void {
+    const trigger = this.#triggers.get(id);
+    if (trigger?.provider?.session !== session) return;
+    trigger.aside = false;
+    this.changed.emit();
+  }
+
   /** A session is gone: its triggers go, its trigger types are withdrawn. */
   async release(session: Session): Promise<void> {
     const own = [...this.#triggers.values()].filter((trigger) => trigger.owner === session);
@@ -223,6 +237,7 @@ export class Bindings {
       return undefined;
     }
     trigger.provider = provider;
+    trigger.aside = false;
     try {
       const bound = provider.bind(trigger);
       if (bound !== undefined) await bound;
@@ -237,6 +252,11 @@ export class Bindings {
         worker: trigger.owner?.label,
         error: error.message,
       });
+      if (thrown instanceof KeptAsideError) {
+        trigger.aside = true;
+        trigger.owner?.reportTriggerError(trigger, error);
+        return error;
+      }
       trigger.provider = undefined;
       if (fresh && !trigger.gone) {
         trigger.gone = true;

@@ -146,6 +146,10 @@ export class BuiltInHost implements WorkerHost {
     );
   }
 
+  activateTrigger(triggerId: string): void {
+    this.#core.bindings.activate(this.session, triggerId);
+  }
+
   async condition(
     functionId: string,
     request: Omit<InvokeRequest, 'functionId' | 'metadata'>,

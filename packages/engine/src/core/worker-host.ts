@@ -2,7 +2,7 @@
  * The contract between the engine and a built-in worker. A built-in receives a `WorkerHost` and
  * nothing else, so it can be removed without touching the core.
  */
-import type { ErrorBody, Payload } from '@trine/protocol';
+import { TrineError, type ErrorBody, type Payload } from '@trine/protocol';
 import type { z } from 'zod';
 import type { Clock } from './clock.js';
 import type { Log } from './log.js';
@@ -93,6 +93,13 @@ export interface TriggerTypeDefinition {
   unbind(trigger: TriggerBinding, reason: UnbindReason): void | Promise<void>;
 }
 
+/**
+ * Thrown by `TriggerTypeDefinition.bind`: the registering worker is told of a refusal, but the
+ * provider keeps the trigger and may put it in service later, see `WorkerHost.activateTrigger`. Until
+ * then it is not listed; it ends like any other.
+ */
+export class KeptAsideError extends TrineError {}
+
 export type UnbindReason = 'unregistered' | 'disconnected' | 'stopped';
 
 export interface InvokeRequest {
@@ -166,6 +173,8 @@ export interface WorkerHost {
     readonly metadata?: JsonValue;
     readonly namespace?: string;
   }): Promise<Registration>;
+  /** A trigger that `bind` had put aside is in service now: it is listed from here on. */
+  activateTrigger(triggerId: string): void;
   /** Calls a function and waits for its outcome. Adds no `_caller_worker_id`. */
   invoke(request: InvokeRequest): Promise<Outcome>;
   /** The same without a promise, for fan-outs: `settled` is called once with the outcome, possibly in this turn. */

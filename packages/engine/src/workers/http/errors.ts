@@ -1,4 +1,5 @@
 import { TrineError } from '@trine/protocol';
+import { KeptAsideError } from '../../core/worker-host.js';
 
 /** The codes of answers that this worker makes itself (`error.code` of the envelope) and of its start. */
 export const HttpCode = {
@@ -33,8 +34,9 @@ export function invalidRoute(message: string): TrineError {
 }
 
 /** @param route - `GET /a/:b`, path as registered */
-export function routeConflict(route: string, existing: string): TrineError {
-  return new TrineError(
+/** The route is kept and served when nothing is in its way any more. */
+export function routeConflict(route: string, existing: string): KeptAsideError {
+  return new KeptAsideError(
     HttpCode.routeConflict,
     `Route '${route}' conflicts with already-registered route '${existing}': ` +
       'routes with identical structure but different path-parameter names are not supported',

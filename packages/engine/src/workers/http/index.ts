@@ -21,16 +21,16 @@ export const httpWorker = defineWorker<HttpConfig>({
 
   async start(host, config) {
     const settings = httpSettings(config);
-    const routes = new Routes((route) => logRegistered(host, route));
+    const routes = new Routes((route) => {
+      logRegistered(host, route);
+      host.activateTrigger(route.triggerId);
+    });
     const limiter = new Limiter(placesOf(settings));
     const gateway = new Gateway({ host, routes, limiter }, snapshotOf(settings));
     const listeners = new Listeners(host, (req, res, target, listener) => gateway.serve(req, res, target, listener));
     await listeners.open(settings);
     warnOf(host, settings);
     host.registerTriggerType(httpTriggerType(host, routes));
-    const departures = host.registry.onWorker(({ kind, workerId }) => {
-      if (kind === 'disconnected') routes.removeUnlisted(workerId);
-    });
 
     return {
       async reconfigure(next) {
@@ -51,7 +51,6 @@ export const httpWorker = defineWorker<HttpConfig>({
         listeners.close();
       },
       async stop() {
-        departures.remove();
         gateway.drain();
         await listeners.stop(gateway.idle(), STOP_GRACE_MS);
       },

@@ -295,12 +295,40 @@ describe('routes at run time', () => {
         'routes with identical structure but different path-parameter names are not supported',
     });
     expect(await (await http.fetch('/conflict/1')).text()).toBe('"first"');
+    const listed = async (): Promise<unknown[]> => {
+      const answer = await second.call('engine::registered-triggers::list', { function_id: 'conflict::second' });
+      return (answer as { registered_triggers: unknown[] }).registered_triggers;
+    };
+    expect(await listed()).toEqual([]);
     await first.close();
     await waitFor(async () => (await (await http.fetch('/conflict/1')).text()) === '"second"');
-    await second.close();
+    expect(await listed()).toMatchObject([{ id: 'second', status: 'active' }]);
+    second.send({ type: 'unregistertrigger', id: 'second' });
     await waitFor(async () => (await http.fetch('/conflict/1')).status === 404, {
-      what: 'the activated route to leave with its worker',
+      what: 'the activated route to end with its trigger',
     });
+    expect(await listed()).toEqual([]);
+  });
+
+  it('forgets a route kept aside when its worker leaves', async () => {
+    const [first, second] = [await RawWorker.connect(http.engine.url), await RawWorker.connect(http.engine.url)];
+    const add = (worker: RawWorker, id: string, path: string): void => {
+      worker.serve(`aside::${id}`, () => ({ body: id }));
+      worker.send({
+        type: 'registertrigger',
+        id,
+        trigger_type: 'http',
+        function_id: `aside::${id}`,
+        config: { api_path: path },
+      });
+    };
+    add(first, 'one', '/aside/:a');
+    await waitFor(async () => (await http.fetch('/aside/1')).status === 200);
+    add(second, 'two', '/aside/:b');
+    await second.frame('triggerregistrationresult');
+    await second.close();
+    await first.close();
+    await waitFor(async () => (await http.fetch('/aside/1')).status === 404);
   });
 
   it('serves 10,000 of them and takes them back', async () => {

@@ -198,18 +198,6 @@ describe('routes in conflict', () => {
     expect(serving(table, '/u/1')).toBe('/u/{a}');
   });
 
-  it('forgets the refused routes of a worker, waiting or activated, and only those', () => {
-    const first = route('/u/:id');
-    const table = tableOf(first);
-    expect(() => table.add(route('/u/:a', 'GET', { workerId: 'gone' }))).toThrow('conflicts');
-    expect(() => table.add(route('/u/:b', 'GET', { workerId: 'stays' }))).toThrow('conflicts');
-    table.removeUnlisted('gone');
-    table.remove(first.triggerId, 'w1');
-    expect(serving(table, '/u/1')).toBe('/u/:b');
-    table.removeUnlisted('stays');
-    expect(table.find('/u/1')).toBeUndefined();
-  });
-
   it('keeps a route that its worker registers again from giving way', () => {
     const table = tableOf(route('/u/:id', 'GET', { id: 'same', workerId: 'old' }));
     expect(() => table.add(route('/u/:a'))).toThrow('conflicts');

@@ -109,8 +109,6 @@ export interface Found {
 export class Routes {
   readonly #tree = new RouteTree<Endpoint>();
   readonly #entries = new Map<string, Entry>();
-  /** Triggers that were refused: aside, or activated since. Only their worker's leaving tells of their end. */
-  readonly #unlisted = new Set<string>();
   readonly #onActivated: (route: Route) => void;
 
   /** @param onActivated - told of a route that was aside and is served now */
@@ -136,12 +134,8 @@ export class Routes {
       before?.endpoint === endpoint && before.route.method === route.method && sameNames(before.route, route);
     if (before !== undefined && !same) this.#drop(before, endpoint);
     this.#entries.set(route.triggerId, { route, endpoint });
-    this.#unlisted.delete(route.triggerId);
     try {
       endpoint.add(route);
-    } catch (conflict) {
-      this.#unlisted.add(route.triggerId);
-      throw conflict;
     } finally {
       if (before !== undefined && same) this.#drop(before, endpoint);
     }
@@ -157,7 +151,6 @@ export class Routes {
     const entry = this.#entries.get(triggerId);
     if (entry === undefined || entry.route.workerId !== workerId) return undefined;
     this.#entries.delete(triggerId);
-    this.#unlisted.delete(triggerId);
     this.#drop(entry);
     return entry.route;
   }
@@ -166,11 +159,6 @@ export class Routes {
   forget(triggerId: string): void {
     const entry = this.#entries.get(triggerId);
     if (entry !== undefined) this.remove(triggerId, entry.route.workerId);
-  }
-
-  /** Forgets the refused routes of a worker: nobody else knows of them. */
-  removeUnlisted(workerId: string): void {
-    for (const triggerId of this.#unlisted) this.remove(triggerId, workerId);
   }
 
   /** @param path - of a request, raw, without its query */
