@@ -8,9 +8,12 @@ export class Payload {
   #json: string | undefined;
   #value: unknown;
   #parsed: boolean;
+  /** The raw JSON of the members of an object that was put together here; else undefined. */
+  readonly members: Members | undefined;
 
-  private constructor(json: string | undefined, value: unknown, parsed: boolean) {
+  private constructor(json: string | undefined, value: unknown, parsed: boolean, members?: Members) {
     this.#json = json;
+    this.members = members;
     this.#value = value;
     this.#parsed = parsed;
   }
@@ -34,19 +37,27 @@ export class Payload {
     return new Payload(JSON.stringify(value) ?? 'null', undefined, false);
   }
 
+  /**
+   * An object from the raw JSON of its members. Who reads it in this process takes the members as they
+   * are (`RawInput`), and it is printed only if it leaves.
+   */
+  static fromMembers(members: Members): Payload {
+    return new Payload(undefined, undefined, false, members);
+  }
+
   static readonly null = new Payload('null', null, true);
   static readonly emptyObject = Payload.fromJson('{}');
 
   /** The JSON text, printed at most once. */
   get json(): string {
-    this.#json ??= JSON.stringify(this.#value) ?? 'null';
+    this.#json ??= this.members === undefined ? (JSON.stringify(this.#value) ?? 'null') : print(this.members);
     return this.#json;
   }
 
   /** The parsed value, parsed at most once. Shared by all who hold this payload: see `fork`. */
   get value(): unknown {
     if (!this.#parsed) {
-      this.#value = JSON.parse(this.#json ?? 'null');
+      this.#value = JSON.parse(this.json);
       this.#parsed = true;
     }
     return this.#value;
@@ -60,4 +71,16 @@ export class Payload {
   get isNull(): boolean {
     return this.#parsed ? this.#value === null : this.#json === 'null';
   }
+}
+
+/** Raw JSON by member name; undefined members are left out. Names are the protocol's own, never foreign. */
+export type Members = Readonly<Record<string, string | undefined>>;
+
+function print(members: Members): string {
+  let text = '';
+  for (const name in members) {
+    const value = members[name];
+    if (value !== undefined) text += `${text === '' ? '' : ','}${JSON.stringify(name)}:${value}`;
+  }
+  return `{${text}}`;
 }

@@ -4,7 +4,7 @@
  *
  * Hot path: one scan per call, no parse of a member that is passed on as text.
  */
-import { ErrorCode, scanObject, TrineError, type ObjectSpans, type Payload } from '@trine/protocol';
+import { ErrorCode, scanObject, TrineError, type Members, type ObjectSpans, type Payload } from '@trine/protocol';
 
 /** The answer to an input that does not fit, in the words that typed clients match on. */
 export function deserializationError(functionId: string, detail: string): TrineError {
@@ -14,7 +14,8 @@ export function deserializationError(functionId: string, detail: string): TrineE
 export class RawInput {
   readonly #functionId: string;
   readonly #text: string;
-  readonly #spans: ObjectSpans;
+  readonly #spans: ObjectSpans | undefined;
+  readonly #members: Members | undefined;
 
   /**
    * @param functionId - named in errors
@@ -22,7 +23,9 @@ export class RawInput {
    */
   constructor(functionId: string, payload: Payload) {
     this.#functionId = functionId;
-    this.#text = payload.json;
+    this.#members = payload.members;
+    this.#text = payload.members === undefined ? payload.json : '';
+    if (this.#members !== undefined) return;
     const spans = scanObject(this.#text);
     if (spans === undefined)
       throw deserializationError(functionId, `invalid type: ${jsonKind(this.#text)}, expected an object`);
@@ -31,6 +34,7 @@ export class RawInput {
 
   /** The raw text of a member, or undefined when there is none. With duplicate keys the last one counts. */
   text(field: string): string | undefined {
+    if (this.#spans === undefined) return this.#members?.[field];
     const at = this.#spans.keys.lastIndexOf(field);
     return at < 0 ? undefined : this.#text.slice(this.#spans.starts[at], this.#spans.ends[at]);
   }

@@ -155,13 +155,16 @@ export class Router {
     settle: (outcome: Outcome) => void,
   ): void {
     const receipt = this.#random.uuid();
-    let input =
-      `{"queue":${JSON.stringify(queue)},"function_id":${JSON.stringify(request.functionId)},"data":${payload.json}` +
-      `,"messageReceiptId":"${receipt}"`;
-    if (request.traceparent !== undefined) input += `,"traceparent":${JSON.stringify(request.traceparent)}`;
-    if (request.baggage !== undefined) input += `,"baggage":${JSON.stringify(request.baggage)}`;
-    if (request.namespace !== DEFAULT_NAMESPACE) input += `,"namespace":${JSON.stringify(request.namespace)}`;
-    if (request.metadata !== undefined) input += `,"metadata":${request.metadata.json}`;
+    const input = Payload.fromMembers({
+      queue: JSON.stringify(queue),
+      function_id: JSON.stringify(request.functionId),
+      data: payload.json,
+      messageReceiptId: `"${receipt}"`,
+      traceparent: request.traceparent === undefined ? undefined : JSON.stringify(request.traceparent),
+      baggage: request.baggage === undefined ? undefined : JSON.stringify(request.baggage),
+      namespace: request.namespace === DEFAULT_NAMESPACE ? undefined : JSON.stringify(request.namespace),
+      metadata: request.metadata?.json,
+    });
     this.call(
       caller,
       {
@@ -171,7 +174,7 @@ export class Router {
         traceparent: request.traceparent,
         baggage: request.baggage,
       },
-      Payload.fromJson(input + '}'),
+      input,
       {
         callerInvocationId: undefined,
         stampCaller: false,
