@@ -38,10 +38,10 @@ export async function start(options: StartOptions): Promise<void> {
     return created;
   });
   const started = explained(() => engine.start());
-  // A start that is interrupted fails because of that: nothing to report.
   const first = await Promise.race([signal.then(() => 'signal' as const), started.then(() => 'started' as const)]);
   if (first === 'started') await signal;
-  else started.catch(() => undefined);
+  // Stopped once it has started, or failed to: a half-started engine would start on behind the stop.
+  else await started.catch(() => undefined);
   await stop(engine, log);
 }
 

@@ -48,6 +48,7 @@ async function addLocal(path: string, engine: WorkerOps, wait: boolean, request:
  */
 export async function waitReady(name: string, engine: WorkerOps): Promise<void> {
   const deadline = performance.now() + READY_TIMEOUT_MS;
+  let seen: string | undefined;
   let told: string | undefined;
   for (;;) {
     const row = await engine.call('worker::status', { name });
@@ -56,11 +57,13 @@ export async function waitReady(name: string, engine: WorkerOps): Promise<void> 
     if (status === 'failed' || (status === 'backing-off' && asText(row['hint'])?.includes('crash loop') === true)) {
       throw new CliError([`error: ${name} failed: ${asText(row['hint']) ?? 'see its logs'}`, ...tail(row), `  Check logs: iii worker logs ${name}`]);
     }
-    if (status !== told) {
+    // Only what lasts is told: looking at an install that is up to date takes a moment as well.
+    if (status === seen && status !== told) {
       const words = STATES.get(status);
       if (words !== undefined) say(`  ⟳ ${name} ${words}`);
       told = status;
     }
+    seen = status;
     if (performance.now() > deadline) {
       throw new CliError([
         `  ⚠ not ready after ${READY_TIMEOUT_MS / 1000}s (worker is still queued in config.yaml).`,

@@ -11,7 +11,10 @@ const PROJECT_FILES = ['package.json', 'Cargo.toml', 'pyproject.toml', 'requirem
 /** @throws CliError when there is no such folder, or nothing in it is a worker */
 export async function localWorkerName(folder: string, typed: string): Promise<string> {
   const found = await stat(folder).catch((error: unknown) => error);
-  if (found instanceof Error) throw new CliError(`error: Cannot resolve path '${typed}': ${messageOf(found)}`, { cause: found });
+  if (found instanceof Error) {
+    const why = (found as NodeJS.ErrnoException).code === 'ENOENT' ? `there is no ${folder}` : messageOf(found);
+    throw new CliError(`error: Cannot resolve path '${typed}': ${why}`, { cause: found });
+  }
   if (!(found as { isDirectory(): boolean }).isDirectory()) throw new CliError(`error: '${typed}' is not a directory`);
   const manifest = await readText(join(folder, MANIFEST));
   if (manifest === undefined && !(await hasAny(folder, PROJECT_FILES))) {

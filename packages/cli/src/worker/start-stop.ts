@@ -58,7 +58,9 @@ export async function workerStop(name: string, options: { readonly configPath: s
 
 /** Without an engine no worker runs: they end with it. */
 function stoppedWithEngine(name: string, project: LocalProject): void {
-  if (!project.entries.some((entry) => entry.name === name)) throw unknownWorker(name);
+  const entry = project.entries.find((candidate) => candidate.name === name);
+  if (entry === undefined) throw unknownWorker(name);
+  if (entry.workerPath === undefined) throw builtIn('stop', name);
   say(`  ${colors.green('✓')} ${name} already stopped`);
 }
 
