@@ -21,7 +21,10 @@ export async function writeAtomically(path: string, text: string): Promise<void>
     } finally {
       await file.close();
     }
-    const mode = await stat(target).then((found) => found.mode, () => undefined);
+    const mode = await stat(target).then(
+      (found) => found.mode,
+      () => undefined,
+    );
     if (mode !== undefined) await chmod(temporary, mode & 0o7777);
     await rename(temporary, target);
   } catch (error) {

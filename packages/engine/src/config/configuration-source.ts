@@ -1,5 +1,4 @@
-import type { Registration } from '../core/worker-host.js';
-import type { JsonValue } from '../core/worker-host.js';
+import type { JsonValue, Registration } from '../core/worker-host.js';
 
 /** A built-in worker's settings as the `configuration` worker shows them. */
 export interface ConfigurationItem {
@@ -24,7 +23,9 @@ export interface ConfigurationSource {
   list(): ConfigurationItem[];
   /** One entry, by its id or another spelling of its name. */
   find(id: string): ConfigurationItem | undefined;
-  /** Absolute folder of the files `<id>.yaml`; undefined when nothing may be written (embedding). */
+  /** Environment for placeholders. */
+  readonly env: NodeJS.ProcessEnv;
+  /** Absolute folder of config.yaml; undefined when nothing may be written (embedding). */
   readonly folder: string | undefined;
   /**
    * Replaces an entry's settings where they are kept (config.yaml, its `config/<id>.yaml`, or memory)
@@ -35,4 +36,6 @@ export interface ConfigurationSource {
   set(id: string, value: JsonValue): Promise<void>;
   /** Tells of each change in force, by whoever it was made. */
   onChange(listener: (change: ConfigurationChange) => void): Registration;
+  /** Tells that the files `<id>.yaml` may have changed. */
+  onFiles(listener: () => void): Registration;
 }

@@ -26,5 +26,9 @@ export function diffProjects(before: ProjectConfig, after: ProjectConfig): Proje
 
 /** Compares what was written, expanded: a schema may make things of it that cannot be compared. */
 function sameEntry(a: WorkerEntry, b: WorkerEntry): boolean {
-  return a.canonical === b.canonical && a.workerPath === b.workerPath && isDeepStrictEqual(a.rawConfig ?? {}, b.rawConfig ?? {});
+  return (
+    a.canonical === b.canonical &&
+    a.workerPath === b.workerPath &&
+    isDeepStrictEqual(a.rawConfig ?? {}, b.rawConfig ?? {})
+  );
 }

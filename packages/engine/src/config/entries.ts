@@ -68,46 +68,76 @@ function readEntry(input: EntriesInput, path: ValuePath, item: unknown, seen: Se
   const fields = item as Record<string, unknown>;
   const name = fields['name'];
   if (typeof name !== 'string' || name === '') {
-    tell(input, [...path, 'name'], `name: ${name === undefined ? 'is required' : `expected text, got ${valueWord(name)}`}`);
+    tell(
+      input,
+      [...path, 'name'],
+      `name: ${name === undefined ? 'is required' : `expected text, got ${valueWord(name)}`}`,
+    );
     return undefined;
   }
   for (const key of Object.keys(fields)) {
     if (ENTRY_KEYS.includes(key)) continue;
     const nearest = nearestName(key, ENTRY_KEYS);
-    tell(input, [...path, key], `${name}: unknown key "${key}"${nearest === undefined ? '' : ` (did you mean "${nearest}"?)`}`);
+    tell(
+      input,
+      [...path, key],
+      `${name}: unknown key "${key}"${nearest === undefined ? '' : ` (did you mean "${nearest}"?)`}`,
+    );
   }
   const builtIn = catalog.find(name);
   const line = tree.line([...path, 'name']);
   const repeats = seen.filter((each) => each.name === name).length;
   if (repeats > 0 && !REPEATABLE.has(builtIn?.name ?? '')) {
     const first = seen.find((each) => each.name === name);
-    tell(input, [...path, 'name'], `worker '${name}' is listed twice${first?.line === undefined ? '' : ` (first on line ${first.line})`}: keep one`);
+    tell(
+      input,
+      [...path, 'name'],
+      `worker '${name}' is listed twice${first?.line === undefined ? '' : ` (first on line ${first.line})`}: keep one`,
+    );
   }
   seen.push({ name, canonical: builtIn?.name, line });
   const shared = { id: repeats === 0 ? name : `${name}#${repeats}`, name, line };
-  const entry = builtIn === undefined ? readLocal(input, path, fields, name) : readBuiltIn(input, path, fields, name, builtIn, repeats);
+  const entry =
+    builtIn === undefined
+      ? readLocal(input, path, fields, name)
+      : readBuiltIn(input, path, fields, name, builtIn, repeats);
   return entry === undefined ? undefined : { ...shared, ...entry };
 }
 
 type EntryBody = Omit<WorkerEntry, 'id' | 'name' | 'line'>;
 
-function readLocal(input: EntriesInput, path: ValuePath, fields: Record<string, unknown>, name: string): EntryBody | undefined {
+function readLocal(
+  input: EntriesInput,
+  path: ValuePath,
+  fields: Record<string, unknown>,
+  name: string,
+): EntryBody | undefined {
   const workerPath = fields['worker_path'];
   if (workerPath === undefined || workerPath === null) {
     tell(input, [...path, 'name'], unknownWorker(input.catalog, name, fields['image']));
     return undefined;
   }
   if (typeof workerPath !== 'string' || workerPath === '') {
-    tell(input, [...path, 'worker_path'], `${name}.worker_path: expected the path of a folder, got ${valueWord(workerPath)}`);
+    tell(
+      input,
+      [...path, 'worker_path'],
+      `${name}.worker_path: expected the path of a folder, got ${valueWord(workerPath)}`,
+    );
     return undefined;
   }
   if (!LOCAL_NAME.test(name)) {
     tell(input, [...path, 'name'], `${name}: a local worker's name must match ${LOCAL_NAME.source}`);
     return undefined;
   }
-  if (fields['image'] !== undefined) tell(input, [...path, 'image'], `${name}.image: container images are not in this version; worker_path alone is used`);
+  if (fields['image'] !== undefined)
+    tell(
+      input,
+      [...path, 'image'],
+      `${name}.image: container images are not in this version; worker_path alone is used`,
+    );
   const config = fields['config'];
-  if (asMap(config, (message) => tell(input, [...path, 'config'], message), `${name}.config`) === undefined) return undefined;
+  if (asMap(config, (message) => tell(input, [...path, 'config'], message), `${name}.config`) === undefined)
+    return undefined;
   const template = valueAt(input.tree.template, [...path, 'config']) ?? undefined;
   return { canonical: undefined, config, rawConfig: config, template, workerPath: resolve(input.folder, workerPath) };
 }
@@ -115,7 +145,8 @@ function readLocal(input: EntriesInput, path: ValuePath, fields: Record<string, 
 function unknownWorker(catalog: Catalog, name: string, image: unknown): string {
   const notBuilt = catalog.notBuilt(name);
   if (notBuilt !== undefined) return notBuilt;
-  if (image !== undefined) return `worker '${name}': container images are not in this version; give a worker_path instead`;
+  if (image !== undefined)
+    return `worker '${name}': container images are not in this version; give a worker_path instead`;
   const nearest = nearestName(name, catalog.names());
   const hint = nearest === undefined ? '' : ` (did you mean "${nearest}"?)`;
   return `unknown worker '${name}'${hint}: it is no built-in and has no worker_path`;
@@ -130,10 +161,18 @@ function readBuiltIn(
   repeats: number,
 ): EntryBody | undefined {
   if (fields['image'] !== undefined) {
-    tell(input, [...path, 'image'], `Worker '${name}' is a built-in worker and cannot have an 'image' field. Remove 'image' or use a different name.`);
+    tell(
+      input,
+      [...path, 'image'],
+      `Worker '${name}' is a built-in worker and cannot have an 'image' field. Remove 'image' or use a different name.`,
+    );
   }
   if (fields['worker_path'] !== undefined) {
-    tell(input, [...path, 'worker_path'], `Worker '${name}' is a built-in worker and cannot have a 'worker_path'. Remove 'worker_path' or use a different name.`);
+    tell(
+      input,
+      [...path, 'worker_path'],
+      `Worker '${name}' is a built-in worker and cannot have a 'worker_path'. Remove 'worker_path' or use a different name.`,
+    );
   }
   const hasBlock = fields['config'] !== undefined && fields['config'] !== null;
   const file = repeats === 0 ? fileFor(input, name, builtIn, hasBlock) : undefined;
@@ -154,10 +193,14 @@ function fileFor(input: EntriesInput, name: string, builtIn: CatalogEntry, hasBl
   if (first === undefined) return undefined;
   const shown = (file: FolderFile): string => relative(input.folder, file.path);
   for (const other of others) {
-    input.warnings.push(`${shown(other)} is not read: the settings of '${name}' come from ${hasBlock ? 'config.yaml' : shown(first)}`);
+    input.warnings.push(
+      `${shown(other)} is not read: the settings of '${name}' come from ${hasBlock ? 'config.yaml' : shown(first)}`,
+    );
   }
   if (!hasBlock) return first;
-  input.warnings.push(`${shown(first)} is not read: the config block of '${name}' in ${input.tree.label} counts. Remove one of the two`);
+  input.warnings.push(
+    `${shown(first)} is not read: the config block of '${name}' in ${input.tree.label} counts. Remove one of the two`,
+  );
   return undefined;
 }
 
@@ -177,7 +220,12 @@ function checked(
   };
   let rawConfig: unknown = block ?? undefined;
   const template = valueAt(tree.template, base) ?? undefined;
-  const body = { canonical: builtIn.name, template, workerPath: undefined, ...(source === undefined ? {} : { source }) };
+  const body = {
+    canonical: builtIn.name,
+    template,
+    workerPath: undefined,
+    ...(source === undefined ? {} : { source }),
+  };
   const { schema } = builtIn;
   if (schema === undefined) return { ...body, rawConfig, config: rawConfig };
   // An entry without a block has the defaults; most schemas want an object to fill them into.
@@ -218,8 +266,15 @@ function tellDuplicates(input: EntriesInput, seen: readonly Seen[]): void {
       const keep = spellings.some((each) => each.name === canonical) ? canonical : spellings[0]?.name;
       if (name === keep) continue;
       const where = line === undefined ? '' : ` (${input.tree.label}:${line})`;
-      lines.push(`- '${name}' is the deprecated name for '${keep}', but both are present. Remove '${name}' from your configuration.${where}`);
+      lines.push(
+        `- '${name}' is the deprecated name for '${keep}', but both are present. Remove '${name}' from your configuration.${where}`,
+      );
     }
   }
-  if (lines.length > 0) input.faults.push({ file: '', line: undefined, message: ['Duplicate worker configurations:', ...lines].join('\n') });
+  if (lines.length > 0)
+    input.faults.push({
+      file: '',
+      line: undefined,
+      message: ['Duplicate worker configurations:', ...lines].join('\n'),
+    });
 }

@@ -31,7 +31,12 @@ export function expand(value: unknown, options: ExpandOptions, path: ValuePath =
   const copy: Record<string, unknown> = {};
   for (const [key, item] of Object.entries(value)) {
     // Not by assignment: a key `__proto__` must stay a key.
-    Object.defineProperty(copy, key, { value: expand(item, options, [...path, key]), enumerable: true, configurable: true, writable: true });
+    Object.defineProperty(copy, key, {
+      value: expand(item, options, [...path, key]),
+      enumerable: true,
+      configurable: true,
+      writable: true,
+    });
   }
   return copy;
 }
@@ -53,7 +58,8 @@ function expandText(text: string, options: ExpandOptions, path: ValuePath): unkn
 function scalarOf(text: string): unknown {
   if (text === '' || /^[-+]?0\d/.test(text)) return text;
   const { contents, errors } = parseDocument(text, { prettyErrors: false });
-  if (errors.length > 0 || !isScalar(contents) || contents.type !== 'PLAIN' || contents.comment !== undefined) return text;
+  if (errors.length > 0 || !isScalar(contents) || contents.type !== 'PLAIN' || contents.comment !== undefined)
+    return text;
   const { value } = contents;
   if (typeof value === 'number') return Number.isInteger(value) && !Number.isSafeInteger(value) ? text : value;
   return typeof value === 'boolean' || value === null ? value : text;

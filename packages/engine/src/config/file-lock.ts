@@ -45,7 +45,7 @@ async function acquire(lock: string, own: string, path: string): Promise<void> {
         if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
       }
       if (await isStale(lock)) await breakLock(lock);
-      else await new Promise((resolve) => setTimeout(resolve, RETRY_MS * (0.5 + Math.random())));
+      else await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       if (performance.now() > deadline) {
         const message = `is being edited by another process (${(await content(lock)) ?? 'unknown'}); if none runs, delete ${lock}`;
         throw new ConfigError([{ file: path, line: undefined, message }]);
@@ -60,7 +60,10 @@ async function isStale(lock: string): Promise<boolean> {
   const held = await content(lock);
   if (held === undefined) return false;
   if (!isAlive(Number(held.split(' ')[0]))) return (await content(lock)) === held;
-  const age = await stat(lock).then((found) => Date.now() - found.mtimeMs, () => 0);
+  const age = await stat(lock).then(
+    (found) => Date.now() - found.mtimeMs,
+    () => 0,
+  );
   return age > STALE_AFTER_MS;
 }
 

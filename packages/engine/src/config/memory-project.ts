@@ -12,7 +12,7 @@ export interface MemoryProjectOptions extends ProjectFromValueOptions {
 
 /** A configuration that came as an object: changes of it stay in memory. */
 export class MemoryProject implements ChangeableProject {
-  readonly configFolder = undefined;
+  readonly folder = undefined;
   readonly #options: MemoryProjectOptions;
   readonly #changes = new Emitter<{ readonly before: ProjectConfig; readonly after: ProjectConfig }>();
   #value: unknown;
@@ -24,6 +24,10 @@ export class MemoryProject implements ChangeableProject {
     this.#options = options;
     this.#value = options.value;
     this.#current = projectFromValue(options);
+  }
+
+  get env(): NodeJS.ProcessEnv {
+    return this.#options.env;
   }
 
   get current(): ProjectConfig {

@@ -6,6 +6,7 @@ import { isMap, isNode, isScalar, isSeq, type Document, type Node, type Pair, ty
  * the rest stay. A comment above a key that goes stays with what follows it.
  */
 export function mergeInto(doc: Document, node: YAMLMap, value: Readonly<Record<string, unknown>>): void {
+  if (node.items.length === 0) node.flow = false; // `{}` has no style of its own to keep
   for (const pair of [...node.items] as Pair<Node, Node | null>[]) {
     const key = keyOf(pair);
     if (Object.hasOwn(value, key) && value[key] !== undefined) pair.value = merged(doc, pair.value, value[key]);
@@ -35,18 +36,20 @@ function merged(doc: Document, node: Node | null, value: unknown): Node {
     return node;
   }
   const created = doc.createNode(value) as Node;
-  if (isNode(node) && node.commentBefore != null) created.commentBefore = node.commentBefore;
+  if (isNode(node) && typeof node.commentBefore === 'string') created.commentBefore = node.commentBefore;
   return created;
 }
 
 /** Items that are still there keep their node; the list takes the order of `value`. */
 function mergeList(doc: Document, seq: YAMLSeq, value: readonly unknown[]): void {
+  if (seq.items.length === 0) seq.flow = false;
   const old = [...seq.items] as Node[];
   seq.items = value.map((item, index) => {
     const same = old.findIndex((each) => isNode(each) && isDeepStrictEqual(each.toJS(doc), item));
     if (same !== -1) return old.splice(same, 1)[0];
     const place = seq.items[index] as Node | undefined;
-    const isFree = place !== undefined && old.includes(place) && !value.some((each) => isDeepStrictEqual(each, place.toJS(doc)));
+    const isFree =
+      place !== undefined && old.includes(place) && !value.some((each) => isDeepStrictEqual(each, place.toJS(doc)));
     if (!isFree) return doc.createNode(item);
     old.splice(old.indexOf(place), 1);
     return merged(doc, place, item);
@@ -58,12 +61,17 @@ function remove(node: YAMLMap, pair: Pair<Node, Node | null>): void {
   const index = (node.items as Pair<Node, Node | null>[]).indexOf(pair);
   node.items.splice(index, 1);
   const { commentBefore } = pair.key;
-  if (commentBefore == null) return;
+  if (typeof commentBefore !== 'string') return;
   const heir = (node.items[index] as Pair<Node, Node | null> | undefined)?.key;
-  if (heir !== undefined) heir.commentBefore = heir.commentBefore == null ? commentBefore : `${commentBefore}\n${heir.commentBefore}`;
-  else node.comment = node.comment == null ? commentBefore : `${commentBefore}\n${node.comment}`;
+  if (heir !== undefined) heir.commentBefore = above(commentBefore, heir.commentBefore);
+  else node.comment = above(commentBefore, node.comment);
 }
 
 function keyOf(pair: Pair<Node, Node | null>): string {
   return String(isScalar(pair.key) ? pair.key.value : pair.key);
+}
+
+/** Two comments as one. */
+export function above(upper: string, lower: string | null | undefined): string {
+  return typeof lower === 'string' ? `${upper}\n${lower}` : upper;
 }

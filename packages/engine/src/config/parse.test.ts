@@ -30,9 +30,18 @@ function faults(text: string, env: NodeJS.ProcessEnv = {}): string[] {
 
 describe('config.yaml - what it says', () => {
   it('keeps the spelling, resolves worker paths against the file, fills in defaults', () => {
-    const { entries } = parse('workers:\n  - name: iii-queue\n  - name: link\n    worker_path: ./apps/link\n    config: { a: 1 }\nmodules:\n  - name: database\n');
+    const { entries } = parse(
+      'workers:\n  - name: iii-queue\n  - name: link\n    worker_path: ./apps/link\n    config: { a: 1 }\nmodules:\n  - name: database\n',
+    );
     expect(entries).toMatchObject([
-      { id: 'iii-queue', name: 'iii-queue', canonical: 'queue', config: { mode: 'standard', queue_configs: {} }, workerPath: undefined, line: 2 },
+      {
+        id: 'iii-queue',
+        name: 'iii-queue',
+        canonical: 'queue',
+        config: { mode: 'standard', queue_configs: {} },
+        workerPath: undefined,
+        line: 2,
+      },
       { id: 'link', canonical: undefined, config: { a: 1 }, workerPath: join(folder.path, 'apps/link'), line: 3 },
       { id: 'database', canonical: 'database', line: 7 },
     ]);
@@ -44,29 +53,45 @@ describe('config.yaml - what it says', () => {
 
   it('numbers the second worker manager and leaves the id of the first', () => {
     const one = parse('workers:\n  - name: iii-worker-manager\n');
-    const two = parse('workers:\n  - name: iii-worker-manager\n  - name: iii-worker-manager\n    config: { port: 0 }\n');
+    const two = parse(
+      'workers:\n  - name: iii-worker-manager\n  - name: iii-worker-manager\n    config: { port: 0 }\n',
+    );
     expect(two.entries.map(({ id, name }) => [id, name])).toEqual([
       ['iii-worker-manager', 'iii-worker-manager'],
       ['iii-worker-manager#1', 'iii-worker-manager'],
     ]);
-    expect(diffProjects(one, two)).toMatchObject({ added: [{ id: 'iii-worker-manager#1' }], removed: [], changed: [], unchanged: [{ id: 'iii-worker-manager' }] });
+    expect(diffProjects(one, two)).toMatchObject({
+      added: [{ id: 'iii-worker-manager#1' }],
+      removed: [],
+      changed: [],
+      unchanged: [{ id: 'iii-worker-manager' }],
+    });
   });
 
   it('takes registration_namespace_grace_ms and refuses what is no duration', () => {
     expect(parse('registration_namespace_grace_ms: 10\n').registrationNamespaceGraceMs).toBe(10);
-    expect(faults('registration_namespace_grace_ms: -1\n')).toEqual(['config.yaml:1: registration_namespace_grace_ms must be a whole number of milliseconds, 0 or more']);
+    expect(faults('registration_namespace_grace_ms: -1\n')).toEqual([
+      'config.yaml:1: registration_namespace_grace_ms must be a whole number of milliseconds, 0 or more',
+    ]);
   });
 
   it('takes the same tree as an object', () => {
-    const project = projectFromValue({ value: { workers: [{ name: 'queue' }, { name: 'x', worker_path: 'x' }] }, cwd: '/p', catalog: testCatalog, env: {} });
+    const project = projectFromValue({
+      value: { workers: [{ name: 'queue' }, { name: 'x', worker_path: 'x' }] },
+      cwd: '/p',
+      catalog: testCatalog,
+      env: {},
+    });
     expect(project).toMatchObject({ file: undefined, entries: [{ canonical: 'queue' }, { workerPath: '/p/x' }] });
-    expect(() => projectFromValue({ value: { workers: [{ name: 'qeue' }] }, cwd: '/p', catalog: testCatalog, env: {} })).toThrow(
-      'config: unknown worker \'qeue\' (did you mean "queue"?): it is no built-in and has no worker_path',
-    );
+    expect(() =>
+      projectFromValue({ value: { workers: [{ name: 'qeue' }] }, cwd: '/p', catalog: testCatalog, env: {} }),
+    ).toThrow('config: unknown worker \'qeue\' (did you mean "queue"?): it is no built-in and has no worker_path');
   });
 
   it('keeps a key named __proto__ a key', () => {
-    const [entry] = parse('workers:\n  - name: link\n    worker_path: .\n    config: { __proto__: { polluted: 1 } }\n').entries;
+    const [entry] = parse(
+      'workers:\n  - name: link\n    worker_path: .\n    config: { __proto__: { polluted: 1 } }\n',
+    ).entries;
     expect(Object.keys(entry?.config as object)).toEqual(['__proto__']);
     expect(({} as { polluted?: number }).polluted).toBeUndefined();
   });
@@ -74,9 +99,16 @@ describe('config.yaml - what it says', () => {
 
 describe('config.yaml - placeholders', () => {
   const port = (text: string, env: NodeJS.ProcessEnv = {}): unknown =>
-    (parse(`workers:\n  - name: iii-worker-manager\n    config:\n      port: ${text}\n`, env).entries[0]?.config as { port: unknown }).port;
+    (
+      parse(`workers:\n  - name: iii-worker-manager\n    config:\n      port: ${text}\n`, env).entries[0]?.config as {
+        port: unknown;
+      }
+    ).port;
   const local = (text: string, env: NodeJS.ProcessEnv = {}): unknown =>
-    (parse(`workers:\n  - name: link\n    worker_path: .\n    config:\n      v: ${text}\n`, env).entries[0]?.config as { v: unknown }).v;
+    (
+      parse(`workers:\n  - name: link\n    worker_path: .\n    config:\n      v: ${text}\n`, env).entries[0]
+        ?.config as { v: unknown }
+    ).v;
 
   it('reads a lone placeholder as YAML would', () => {
     expect(port('${PORT:3111}')).toBe(3111);
@@ -166,18 +198,22 @@ wrkers: []
   });
 
   it('shows a rule across fields on the line of the key it names', () => {
-    expect(faults('workers:\n  - name: queue\n    config:\n      mode: fifo\n      queue_configs:\n        odd: {}\n')).toEqual([
-      'config.yaml:6: queue.queue_configs.odd: has no place in fifo mode',
-    ]);
+    expect(
+      faults('workers:\n  - name: queue\n    config:\n      mode: fifo\n      queue_configs:\n        odd: {}\n'),
+    ).toEqual(['config.yaml:6: queue.queue_configs.odd: has no place in fifo mode']);
   });
 
   it('shows a message that the schema brings along', () => {
-    expect(faults('workers:\n  - name: bare\n    config: { a: 1 }\n')).toEqual(['config.yaml:3: bare: takes no configuration']);
+    expect(faults('workers:\n  - name: bare\n    config: { a: 1 }\n')).toEqual([
+      'config.yaml:3: bare: takes no configuration',
+    ]);
     expect(parse('workers:\n  - name: bare\n').entries).toHaveLength(1);
   });
 
   it('says where YAML breaks', () => {
-    expect(faults('workers:\n  - name: "a\n')[0]).toMatch(/^config\.yaml:3: not valid YAML at column 1: Missing closing "quote/);
+    expect(faults('workers:\n  - name: "a\n')[0]).toMatch(
+      /^config\.yaml:3: not valid YAML at column 1: Missing closing "quote/,
+    );
     expect(faults('a: 1\na: 2\n')[0]).toBe('config.yaml:2: not valid YAML at column 1: Map keys must be unique');
     expect(faults('a: *nobody\n')[0]).toMatch(/^config\.yaml: not valid YAML: Unresolved alias/);
   });
@@ -185,12 +221,24 @@ wrkers: []
   it.each([
     ['workers:\n', 'config.yaml:1: workers must be a list, got nothing: write `[]` for no workers'],
     ['- name: queue\n', 'config.yaml:1: the configuration must be a block of keys, got a list of 1'],
-    ['workers:\n  - queue\n', 'config.yaml:2: a worker must be a block with a name, e.g. `- name: iii-queue`, got text'],
+    [
+      'workers:\n  - queue\n',
+      'config.yaml:2: a worker must be a block with a name, e.g. `- name: iii-queue`, got text',
+    ],
     ['workers:\n  - config: {}\n', 'config.yaml:2: name: is required'],
     ['workers:\n  - name: queue\n    config: 5\n', 'config.yaml:3: queue: expected a block of keys, got 5'],
-    ['workers:\n  - name: a/b\n    worker_path: .\n', "config.yaml:2: a/b: a local worker's name must match ^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"],
-    ['workers:\n  - name: queue\n    image: x\n', "config.yaml:3: Worker 'queue' is a built-in worker and cannot have an 'image' field. Remove 'image' or use a different name."],
-    ['workers:\n  - name: queue\n  - name: queue\n', "config.yaml:3: worker 'queue' is listed twice (first on line 2): keep one"],
+    [
+      'workers:\n  - name: a/b\n    worker_path: .\n',
+      "config.yaml:2: a/b: a local worker's name must match ^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+    ],
+    [
+      'workers:\n  - name: queue\n    image: x\n',
+      "config.yaml:3: Worker 'queue' is a built-in worker and cannot have an 'image' field. Remove 'image' or use a different name.",
+    ],
+    [
+      'workers:\n  - name: queue\n  - name: queue\n',
+      "config.yaml:3: worker 'queue' is listed twice (first on line 2): keep one",
+    ],
   ])('refuses %j', (text, message) => {
     expect(faults(text)).toEqual([message]);
   });
@@ -212,7 +260,11 @@ describe('config/<id>.yaml', () => {
   it('counts where the entry has no block, in any spelling of the name', async () => {
     await write('queue.yaml', 'id: queue\nvalue:\n  mode: ${MODE:fifo}\n');
     const project = parse('workers:\n  - name: iii-queue\n');
-    expect(project.entries[0]).toMatchObject({ config: { mode: 'fifo' }, template: { mode: '${MODE:fifo}' }, source: join(folder.path, 'config/queue.yaml') });
+    expect(project.entries[0]).toMatchObject({
+      config: { mode: 'fifo' },
+      template: { mode: '${MODE:fifo}' },
+      source: join(folder.path, 'config/queue.yaml'),
+    });
     expect(project.warnings).toEqual([]);
   });
 
@@ -220,28 +272,41 @@ describe('config/<id>.yaml', () => {
     await write('queue.yaml', 'value: { mode: fifo }\n');
     const project = parse('workers:\n  - name: queue\n    config: {}\n');
     expect(project.entries[0]).toMatchObject({ config: { mode: 'standard' } });
-    expect(project.warnings).toEqual(["config/queue.yaml is not read: the config block of 'queue' in config.yaml counts. Remove one of the two"]);
+    expect(project.warnings).toEqual([
+      "config/queue.yaml is not read: the config block of 'queue' in config.yaml counts. Remove one of the two",
+    ]);
   });
 
   it('names the file and its line in faults', async () => {
     await write('queue.yaml', 'id: queue\nvalue:\n  mod: fifo\n');
-    expect(faults('workers:\n  - name: queue\n')).toEqual(['config/queue.yaml:3: queue: unknown key "mod" (did you mean "mode"?)']);
+    expect(faults('workers:\n  - name: queue\n')).toEqual([
+      'config/queue.yaml:3: queue: unknown key "mod" (did you mean "mode"?)',
+    ]);
   });
 
   it('is looked for where the configuration worker keeps its files', async () => {
     await mkdir(join(folder.path, 'data/settings'), { recursive: true });
     await writeFile(join(folder.path, 'data/settings/queue.yaml'), 'value: { mode: fifo }\n');
-    const text = 'workers:\n  - name: configuration\n    config: { adapter: { name: fs, config: { directory: ./data/settings } } }\n  - name: queue\n';
+    const text =
+      'workers:\n  - name: configuration\n    config: { adapter: { name: fs, config: { directory: ./data/settings } } }\n  - name: queue\n';
     expect(parse(text).entries[1]).toMatchObject({ config: { mode: 'fifo' } });
   });
 });
 
 describe('diff of two configurations', () => {
   it('sees what was added, removed and changed, and nothing in comments and order', () => {
-    const before = parse('workers:\n  - name: queue\n  - name: database\n  - name: store\n    config: { adapter: { name: kv, file_path: a } }\n');
-    const after = parse('workers:\n  # c\n  - name: link\n    worker_path: .\n  - name: store\n    config: { adapter: { name: kv, file_path: b } }\n  - name: queue\n    config: {}\n');
+    const before = parse(
+      'workers:\n  - name: queue\n  - name: database\n  - name: store\n    config: { adapter: { name: kv, file_path: a } }\n',
+    );
+    const after = parse(
+      'workers:\n  # c\n  - name: link\n    worker_path: .\n  - name: store\n    config: { adapter: { name: kv, file_path: b } }\n  - name: queue\n    config: {}\n',
+    );
     const { added, removed, changed, unchanged } = diffProjects(before, after);
-    expect([added, removed, unchanged].map((all) => all.map(({ id }) => id))).toEqual([['link'], ['database'], ['queue']]);
+    expect([added, removed, unchanged].map((all) => all.map(({ id }) => id))).toEqual([
+      ['link'],
+      ['database'],
+      ['queue'],
+    ]);
     expect(changed.map((each) => [each.before.rawConfig, each.after.rawConfig])).toEqual([
       [{ adapter: { name: 'kv', file_path: 'a' } }, { adapter: { name: 'kv', file_path: 'b' } }],
     ]);

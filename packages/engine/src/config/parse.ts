@@ -1,5 +1,5 @@
 /** From text or a value to a checked configuration. All faults are told, not just the first. */
-import { dirname, join, relative, resolve } from 'node:path';
+import { dirname, relative, resolve } from 'node:path';
 import { nearestName } from '../core/input-fault.js';
 import type { Catalog } from './catalog.js';
 import { DEFAULT_CONFIG_FOLDER, readConfigFolder, type FolderFile } from './config-folder.js';
@@ -77,31 +77,40 @@ function build({ tree, faults }: TreeResult, options: BuildOptions): ProjectConf
   }
   const graceMs = top['registration_namespace_grace_ms'];
   if (graceMs !== undefined && !(typeof graceMs === 'number' && Number.isSafeInteger(graceMs) && graceMs >= 0)) {
-    tell('registration_namespace_grace_ms must be a whole number of milliseconds, 0 or more', ['registration_namespace_grace_ms']);
+    tell('registration_namespace_grace_ms must be a whole number of milliseconds, 0 or more', [
+      'registration_namespace_grace_ms',
+    ]);
   }
-  const files = options.files ?? readConfigFolder(resolve(folder, configFolderOf(top, catalog)));
+  const files = options.files ?? readConfigFolder(settingsFolder(folder, configurationBlock(top, catalog)));
   const entries = readEntries({ tree, top, folder, catalog, env, files, faults, warnings });
   if (faults.length > 0) throw new ConfigError(inOrder(faults));
   return { file, entries, warnings, ...(typeof graceMs === 'number' ? { registrationNamespaceGraceMs: graceMs } : {}) };
 }
 
-/** The folder that the `configuration` entry names, relative to config.yaml unless absolute. */
-function configFolderOf(top: Record<string, unknown>, catalog: Catalog): string {
-  const items: unknown[] = ['workers', 'modules'].flatMap((key) => (Array.isArray(top[key]) ? (top[key] as unknown[]) : []));
-  for (const item of items) {
+/** The block of the `configuration` entry, before anything is checked. */
+function configurationBlock(top: Record<string, unknown>, catalog: Catalog): unknown {
+  const items: unknown[] = ['workers', 'modules'].flatMap((key) =>
+    Array.isArray(top[key]) ? (top[key] as unknown[]) : [],
+  );
+  const entry = items.find((item) => {
     const name = valueAt(item, ['name']);
-    if (typeof name !== 'string' || catalog.find(name)?.name !== 'configuration') continue;
-    const directory = valueAt(item, ['config', 'adapter', 'config', 'directory']) ?? valueAt(item, ['config', 'directory']);
-    if (typeof directory === 'string' && directory !== '') return directory;
-  }
-  return DEFAULT_CONFIG_FOLDER;
+    return typeof name === 'string' && catalog.find(name)?.name === 'configuration';
+  });
+  return valueAt(entry, ['config']);
 }
 
-/** Absolute folder of the files `<id>.yaml` of a project. */
-export function configFolder(project: ProjectConfig, projectDir: string): string {
-  const entry = project.entries.find((each) => each.canonical === 'configuration');
-  const directory = valueAt(entry?.rawConfig, ['adapter', 'config', 'directory']) ?? valueAt(entry?.rawConfig, ['directory']);
-  return typeof directory === 'string' && directory !== '' ? resolve(projectDir, directory) : join(projectDir, DEFAULT_CONFIG_FOLDER);
+/**
+ * Absolute folder of the files `<id>.yaml`.
+ *
+ * @param config - the block of the `configuration` worker, if it has one
+ */
+export function settingsFolder(projectDir: string, config: unknown): string {
+  return resolve(projectDir, directoryIn(config) ?? DEFAULT_CONFIG_FOLDER);
+}
+
+function directoryIn(config: unknown): string | undefined {
+  const directory = valueAt(config, ['adapter', 'config', 'directory']) ?? valueAt(config, ['directory']);
+  return typeof directory === 'string' && directory !== '' ? directory : undefined;
 }
 
 function inOrder(faults: readonly ConfigFault[]): ConfigFault[] {

@@ -10,8 +10,9 @@ import type { ProjectConfig, WorkerEntry } from './project.js';
 /** A project whose settings can be changed: `ProjectFile`, or `MemoryProject` when embedding. */
 export interface ChangeableProject {
   readonly current: ProjectConfig;
-  /** Absolute folder of `config/<id>.yaml`; undefined without files. */
-  readonly configFolder: string | undefined;
+  readonly env: NodeJS.ProcessEnv;
+  /** Absolute folder of config.yaml; undefined without files. */
+  readonly folder: string | undefined;
   /** Changes one entry's settings and applies them. */
   setConfig(id: string, value: JsonValue): Promise<void>;
   onChange(listener: (event: { readonly before: ProjectConfig; readonly after: ProjectConfig }) => void): Registration;
@@ -22,20 +23,30 @@ export class ProjectConfigurationSource implements ConfigurationSource {
   readonly #project: ChangeableProject;
   readonly #catalog: Catalog;
   readonly #changes = new Emitter<ConfigurationChange>();
+  readonly #files = new Emitter<undefined>();
   readonly #schemas = new Map<string, JsonValue>();
 
   constructor(project: ChangeableProject, catalog: Catalog) {
     this.#project = project;
     this.#catalog = catalog;
-    project.onChange(({ before, after }) => this.#tell(before, after));
+    project.onChange(({ before, after }) => {
+      this.#tell(before, after);
+      this.#files.emit(undefined);
+    });
+  }
+
+  get env(): NodeJS.ProcessEnv {
+    return this.#project.env;
   }
 
   get folder(): string | undefined {
-    return this.#project.configFolder;
+    return this.#project.folder;
   }
 
   list(): ConfigurationItem[] {
-    return this.#project.current.entries.filter((entry) => entry.canonical !== undefined).map((entry) => this.#item(entry));
+    return this.#project.current.entries
+      .filter((entry) => entry.canonical !== undefined)
+      .map((entry) => this.#item(entry));
   }
 
   find(id: string): ConfigurationItem | undefined {
@@ -45,12 +56,17 @@ export class ProjectConfigurationSource implements ConfigurationSource {
 
   async set(id: string, value: JsonValue): Promise<void> {
     const entry = this.#entry(id);
-    if (entry === undefined) throw new ConfigError([{ file: '', line: undefined, message: `worker '${id}' is not listed` }]);
+    if (entry === undefined)
+      throw new ConfigError([{ file: '', line: undefined, message: `worker '${id}' is not listed` }]);
     await this.#project.setConfig(entry.id, value);
   }
 
   onChange(listener: (change: ConfigurationChange) => void): Registration {
     return this.#changes.on(listener);
+  }
+
+  onFiles(listener: () => void): Registration {
+    return this.#files.on(listener);
   }
 
   #entry(id: string): WorkerEntry | undefined {
@@ -61,12 +77,14 @@ export class ProjectConfigurationSource implements ConfigurationSource {
 
   #tell(before: ProjectConfig, after: ProjectConfig): void {
     const { added, removed, changed } = diffProjects(before, after);
-    for (const entry of removed) if (entry.canonical !== undefined) this.#changes.emit({ kind: 'removed', before: this.#item(entry) });
+    for (const entry of removed)
+      if (entry.canonical !== undefined) this.#changes.emit({ kind: 'removed', before: this.#item(entry) });
     for (const each of changed) {
       if (each.after.canonical === undefined) continue;
       this.#changes.emit({ kind: 'changed', before: this.#item(each.before), item: this.#item(each.after) });
     }
-    for (const entry of added) if (entry.canonical !== undefined) this.#changes.emit({ kind: 'added', item: this.#item(entry) });
+    for (const entry of added)
+      if (entry.canonical !== undefined) this.#changes.emit({ kind: 'added', item: this.#item(entry) });
   }
 
   #item(entry: WorkerEntry): ConfigurationItem {

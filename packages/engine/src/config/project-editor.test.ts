@@ -36,8 +36,15 @@ function edited(text: string, change: (editor: ProjectEditor) => void): string {
 
 describe('edits of config.yaml', () => {
   it('appends an entry and leaves every other byte', () => {
-    const text = edited(SEED, (editor) => editor.addWorker({ name: 'iii-pubsub', config: { adapter: { name: 'local' } } }));
-    expect(text).toBe(SEED.replace('    worker_path: ./link\n', '    worker_path: ./link\n  - name: iii-pubsub\n    config:\n      adapter:\n        name: local\n'));
+    const text = edited(SEED, (editor) =>
+      editor.addWorker({ name: 'iii-pubsub', config: { adapter: { name: 'local' } } }),
+    );
+    expect(text).toBe(
+      SEED.replace(
+        '    worker_path: ./link\n',
+        '    worker_path: ./link\n  - name: iii-pubsub\n    config:\n      adapter:\n        name: local\n',
+      ),
+    );
   });
 
   it('writes worker paths relative inside the project, absolute outside', () => {
@@ -46,19 +53,26 @@ describe('edits of config.yaml', () => {
       editor.addWorker({ name: 'b', workerPath: '/q/b' });
       editor.addWorker({ name: 'c', workerPath: '/p' });
     });
-    expect(text).toBe('workers:\n  - name: a\n    worker_path: ./apps/a\n  - name: b\n    worker_path: /q/b\n  - name: c\n    worker_path: .\n');
+    expect(text).toBe(
+      'workers:\n  - name: a\n    worker_path: ./apps/a\n  - name: b\n    worker_path: /q/b\n  - name: c\n    worker_path: .\n',
+    );
   });
 
-  it.each(['', '# only this\n', 'modules: []\n', 'workers: # none yet\n', 'workers: []'])('makes a block list out of %j', (text) => {
-    const after = edited(text, (editor) => editor.addWorker({ name: 'queue' }));
-    expect(Object.values(parseYaml(after) as object)).toEqual([[{ name: 'queue' }]]);
-    expect(after).toMatch(/^ *- name: queue$/m);
-    for (const comment of text.match(/#.*/g) ?? []) expect(after).toContain(comment);
-  });
+  it.each(['', '# only this\n', 'modules: []\n', 'workers: # none yet\n', 'workers: []'])(
+    'makes a block list out of %j',
+    (text) => {
+      const after = edited(text, (editor) => editor.addWorker({ name: 'queue' }));
+      expect(Object.values(parseYaml(after) as object)).toEqual([[{ name: 'queue' }]]);
+      expect(after).toMatch(/^ *- name: queue$/m);
+      for (const comment of text.match(/#.*/g) ?? []) expect(after).toContain(comment);
+    },
+  );
 
   it('keeps the indent of lists and the line ends of the file', () => {
     const text = 'workers:\r\n- name: queue\r\n';
-    expect(edited(text, (editor) => editor.addWorker({ name: 'a', workerPath: '/p/a' }))).toBe(`${text}- name: a\r\n  worker_path: ./a\r\n`);
+    expect(edited(text, (editor) => editor.addWorker({ name: 'a', workerPath: '/p/a' }))).toBe(
+      `${text}- name: a\r\n  worker_path: ./a\r\n`,
+    );
   });
 
   it('removes an entry in whichever spelling it stands and leaves every other byte', () => {
@@ -68,7 +82,9 @@ describe('edits of config.yaml', () => {
   });
 
   it('leaves `[]` where the last entry goes', () => {
-    expect(edited('# a\nworkers: # b\n  # c\n  - name: queue # d\n# e\n', (editor) => editor.removeWorker('queue'))).toBe('# a\nworkers: [] # b\n  # c\n# e\n');
+    expect(
+      edited('# a\nworkers: # b\n  # c\n  - name: queue # d\n# e\n', (editor) => editor.removeWorker('queue')),
+    ).toBe('# a\nworkers: [] # b\n  # c\n# e\n');
   });
 
   it('changes only what differs in a block', () => {
@@ -80,9 +96,13 @@ describe('edits of config.yaml', () => {
   });
 
   it('adds a block to a bare entry, and keeps the comment of a key that goes', () => {
-    expect(edited('workers:\n  - name: queue # q\n', (editor) => editor.setWorkerConfig('queue', { mode: 'fifo' }))).toBe('workers:\n  - name: queue # q\n    config:\n      mode: fifo\n');
+    expect(
+      edited('workers:\n  - name: queue # q\n', (editor) => editor.setWorkerConfig('queue', { mode: 'fifo' })),
+    ).toBe('workers:\n  - name: queue # q\n    config:\n      mode: fifo\n');
     const text = 'workers:\n  - name: queue\n    config:\n      a: 1\n      # about b\n      b: 2\n      c: 3\n';
-    expect(edited(text, (editor) => editor.setWorkerConfig('queue', { a: 1, c: 3 }))).toContain('# about b\n      c: 3');
+    expect(edited(text, (editor) => editor.setWorkerConfig('queue', { a: 1, c: 3 }))).toContain(
+      '# about b\n      c: 3',
+    );
   });
 
   it('finds the second of a name by its number', () => {
@@ -93,26 +113,52 @@ describe('edits of config.yaml', () => {
   });
 
   it('refuses an entry that is there, one that is not, and a file that is no YAML', () => {
-    expect(() => edited(SEED, (editor) => editor.addWorker({ name: 'queue' }))).toThrow("config.yaml: worker 'queue' is already listed");
-    expect(() => edited(SEED, (editor) => editor.removeWorker('nope'))).toThrow("config.yaml: worker 'nope' is not listed");
-    expect(() => edited('workers: [', (editor) => editor.removeWorker('nope'))).toThrow(/config\.yaml:\d+: not valid YAML/);
+    expect(() => edited(SEED, (editor) => editor.addWorker({ name: 'queue' }))).toThrow(
+      "config.yaml: worker 'queue' is already listed",
+    );
+    expect(() => edited(SEED, (editor) => editor.removeWorker('nope'))).toThrow(
+      "config.yaml: worker 'nope' is not listed",
+    );
+    expect(() => edited('workers: [', (editor) => editor.removeWorker('nope'))).toThrow(
+      /config\.yaml:\d+: not valid YAML/,
+    );
   });
 
   it('keeps every comment and every other value, whatever the file looks like', () => {
     const word = fc.stringMatching(/^[a-z]{1,6}$/);
-    const scalar = fc.oneof(word, fc.integer(), word.map((text) => `'${text}'`), word.map((text) => `"${text} # no comment"`), fc.constant('|\n          # text\n          more'));
-    const comment = fc.option(word.map((text) => `  # ${text}`), { nil: '' });
-    const entry = fc.record({ above: comment, beside: comment, keys: fc.uniqueArray(fc.tuple(word, scalar, comment), { selector: ([key]) => key, maxLength: 4 }), blank: fc.boolean() });
+    const scalar = fc.oneof(
+      word,
+      fc.integer(),
+      word.map((text) => `'${text}'`),
+      word.map((text) => `"${text} # no comment"`),
+      fc.constant('|\n          # text\n          more'),
+    );
+    const comment = fc.option(
+      word.map((text) => `  # ${text}`),
+      { nil: '' },
+    );
+    const entry = fc.record({
+      above: comment,
+      beside: comment,
+      keys: fc.uniqueArray(fc.tuple(word, scalar, comment), { selector: ([key]) => key, maxLength: 4 }),
+      blank: fc.boolean(),
+    });
     const operation = fc.oneof(
       fc.constant({ kind: 'add' as const }),
-      fc.record({ kind: fc.constant('set' as const), at: fc.nat(), value: fc.dictionary(word, fc.oneof(fc.integer(), word)) }),
+      fc.record({
+        kind: fc.constant('set' as const),
+        at: fc.nat(),
+        value: fc.dictionary(word, fc.oneof(fc.integer(), word)),
+      }),
       fc.record({ kind: fc.constant('remove' as const), at: fc.nat() }),
     );
     fc.assert(
       fc.property(fc.array(entry, { minLength: 1, maxLength: 4 }), comment, operation, (entries, last, change) => {
         const text = `# top\nworkers:\n${entries
           .map(({ above, beside, keys, blank }, index) => {
-            const lines = keys.map(([key, value, after]) => `      ${key}: ${value}${String(value).startsWith('|') ? '' : after}\n`).join('');
+            const lines = keys
+              .map(([key, value, after]) => `      ${key}: ${value}${String(value).startsWith('|') ? '' : after}\n`)
+              .join('');
             return `${above === '' ? '' : `${above}\n`}  - name: w${index}${beside}\n${lines === '' ? '' : `    config:\n${lines}`}${blank ? '\n' : ''}`;
           })
           .join('')}${last}\n`;
@@ -149,6 +195,8 @@ describe('edits of config.yaml', () => {
   });
 
   it('gives the same bytes back after adding and removing', () => {
-    expect(edited(SEED, (editor) => (editor.addWorker({ name: 'fresh', config: { a: [1] } }), editor.removeWorker('fresh')))).toBe(SEED);
+    expect(
+      edited(SEED, (editor) => (editor.addWorker({ name: 'fresh', config: { a: [1] } }), editor.removeWorker('fresh'))),
+    ).toBe(SEED);
   });
 });

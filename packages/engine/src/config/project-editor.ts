@@ -9,10 +9,22 @@
  */
 import { isAbsolute, relative, sep } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { Document, isMap, isScalar, isSeq, Lexer, parseDocument, YAMLSeq, type Node, type Pair, type YAMLMap } from 'yaml';
+import {
+  Document,
+  isMap,
+  isScalar,
+  isSeq,
+  Lexer,
+  parseDocument,
+  YAMLSeq,
+  type Node,
+  type Pair,
+  type YAMLMap,
+} from 'yaml';
 import type { Catalog } from './catalog.js';
 import { ConfigError } from './errors.js';
-import { mergeInto } from './merge-into.js';
+import { indentOf, insertAt, renderItem, spanOf, type Span } from './list-item.js';
+import { above, mergeInto } from './merge-into.js';
 import { readYaml } from './yaml-source.js';
 
 export interface NewWorker {
@@ -97,7 +109,8 @@ export class ProjectEditor {
     const { commentBefore } = item;
     seq.items.splice(index, 1);
     const heir = (seq.items[index] ?? seq) as Node;
-    if (commentBefore != null && splice === undefined) heir.commentBefore = join(commentBefore, heir.commentBefore);
+    if (typeof commentBefore === 'string' && splice === undefined)
+      heir.commentBefore = above(commentBefore, heir.commentBefore);
     if (seq.items.length === 0) seq.flow = true;
     this.#take(doc, splice, { commentsMayGo: true });
   }
@@ -156,16 +169,17 @@ export class ProjectEditor {
 
   /** The list that takes new entries; made where there is none. */
   #list(doc: Document): YAMLSeq {
-    if (doc.contents === null) doc.contents = doc.createNode({}) as unknown as typeof doc.contents;
+    if (doc.contents === null) doc.contents = doc.createNode({});
     if (!isMap(doc.contents)) throw this.#error('must be a block with a `workers:` list');
     for (const list of LISTS) {
       const seq = doc.get(list, true);
       if (isSeq(seq)) return seq;
     }
     const present = doc.get('workers', true);
-    if (present !== undefined && !(isScalar(present) && present.value === null)) throw this.#error('workers must be a list');
+    if (present !== undefined && !(isScalar(present) && present.value === null))
+      throw this.#error('workers must be a list');
     const seq = new YAMLSeq();
-    if (present?.comment != null) seq.commentBefore = present.comment;
+    if (typeof present?.comment === 'string') seq.commentBefore = present.comment;
     doc.set('workers', seq);
     return seq;
   }
@@ -186,7 +200,9 @@ export class ProjectEditor {
     const exact = all.filter((each) => each.name === name);
     if (exact.length > 0) return exact[Number(repeat ?? 0)];
     const builtIn = catalog.find(name);
-    return builtIn === undefined || repeat !== undefined ? undefined : all.find((each) => catalog.find(each.name)?.name === builtIn.name);
+    return builtIn === undefined || repeat !== undefined
+      ? undefined
+      : all.find((each) => catalog.find(each.name)?.name === builtIn.name);
   }
 
   #must(doc: Document, id: string): Found {
@@ -200,75 +216,6 @@ export class ProjectEditor {
   }
 }
 
-/** The lines of one list item: [start, end) in the text, and the column of its dash. */
-interface Span {
-  readonly start: number;
-  readonly end: number;
-  readonly column: number;
-}
-
-/** Undefined where the item does not have its lines to itself. */
-function spanOf(text: string, item: unknown): Span | undefined {
-  const range = (item as Node | null)?.range;
-  if (range == null) return undefined;
-  let start = text.lastIndexOf('\n', range[0] - 1) + 1;
-  let dash = /^( *)-(?=\s)/.exec(text.slice(start));
-  if (dash === null && start > 0) {
-    start = text.lastIndexOf('\n', start - 2) + 1;
-    dash = /^( *)-[ \t]*(?=\r?\n)/.exec(text.slice(start));
-  }
-  if (dash === null) return undefined;
-  const column = dash[1]?.length ?? 0;
-  // The range ends behind the item's last line, or behind the margin of the line after it.
-  const lastLine = text.lastIndexOf('\n', range[1] - 1) + 1;
-  let end = lastLine > start && text.slice(lastLine, range[1]).trim() === '' ? lastLine : afterLine(text, range[1]);
-  // Blank lines before the next entry are not the item's; comments indented deeper than its dash are.
-  while (end > start && /\n[ \t]*\r?\n$/.test(text.slice(Math.max(0, end - 200), end))) end = text.lastIndexOf('\n', end - 2) + 1;
-  for (let next = end; next < text.length; next = afterLine(text, next)) {
-    const line = text.slice(next, afterLine(text, next));
-    const comment = /^([ \t]*)#/.exec(line);
-    if (comment !== null && (comment[1]?.length ?? 0) > column) end = afterLine(text, next);
-    else if (line.trim() !== '') break;
-  }
-  return { start, end, column };
-}
-
-function afterLine(text: string, from: number): number {
-  const newline = text.indexOf('\n', from);
-  return newline === -1 ? text.length : newline + 1;
-}
-
-function insertAt(text: string, at: number, lines: string): string {
-  const before = text.slice(0, at);
-  const newline = text.includes('\r\n') ? '\r\n' : '\n';
-  return (before === '' || before.endsWith('\n') ? before : before + newline) + lines + text.slice(at);
-}
-
-/** One list item as lines, its dash in the given column. */
-function renderItem(part: Document, column: number, like: string, indent = 2): string {
-  const newline = like.includes('\r\n') ? '\r\n' : '\n';
-  const lines = part.toString({ ...NO_FOLDING, indent }).trimEnd().split('\n');
-  const margin = ' '.repeat(column);
-  return lines.map((line, index) => (index === 0 ? `${margin}- ${line}` : line === '' ? '' : `${margin}  ${line}`) + newline).join('');
-}
-
-/** How far the block of an item is indented below its key, in columns. */
-function indentOf(item: YAMLMap, text: string): number {
-  for (const { key, value } of item.items as Pair<Node, Node>[]) {
-    const inner = isMap(value) && value.flow !== true ? (value.items[0]?.key as Node | undefined) : undefined;
-    if (inner?.range == null || key.range == null) continue;
-    const indent = columnOf(text, inner.range[0]) - columnOf(text, key.range[0]);
-    if (indent >= 1 && indent <= MAX_INDENT) return indent;
-  }
-  return 2;
-}
-
-const MAX_INDENT = 8;
-
-function columnOf(text: string, offset: number): number {
-  return offset - (text.lastIndexOf('\n', offset - 1) + 1);
-}
-
 function holds(splice: string, whole: string, commentsMayGo: boolean): boolean {
   const spliced = parseDocument(splice);
   if (spliced.errors.length > 0 || !isDeepStrictEqual(spliced.toJS(), parseDocument(whole).toJS())) return false;
@@ -276,15 +223,14 @@ function holds(splice: string, whole: string, commentsMayGo: boolean): boolean {
 }
 
 function comments(text: string): string[] {
-  return [...new Lexer().lex(text)].filter((token) => token.startsWith('#')).map((token) => token.trimEnd()).sort();
+  return [...new Lexer().lex(text)]
+    .filter((token) => token.startsWith('#'))
+    .map((token) => token.trimEnd())
+    .sort();
 }
 
 function writtenPath(folder: string, workerPath: string): string {
   const path = relative(folder, workerPath);
   if (path === '..' || path.startsWith(`..${sep}`) || isAbsolute(path)) return workerPath;
   return path === '' ? '.' : `./${path.split(sep).join('/')}`;
-}
-
-function join(above: string, below: string | null | undefined): string {
-  return below == null ? above : `${above}\n${below}`;
 }

@@ -10,7 +10,8 @@ import type { ConfigError } from './errors.js';
 import { withFileLock } from './file-lock.js';
 import { testCatalog } from './fixtures/catalog.js';
 import type { ProjectConfig } from './project.js';
-import { ProjectFile, editProject } from './project-file.js';
+import { editProject } from './edit-project.js';
+import { ProjectFile } from './project-file.js';
 
 let folder: TempFolder;
 let path: string;
@@ -34,7 +35,11 @@ async function project(text: string): Promise<ProjectFile> {
 
 /** Watches and keeps what it is told. `refuse` makes it throw. */
 async function watched(file: ProjectFile) {
-  const seen = { changed: [] as ProjectConfig[], refused: [] as ConfigError[], refuse: undefined as string | undefined };
+  const seen = {
+    changed: [] as ProjectConfig[],
+    refused: [] as ConfigError[],
+    refuse: undefined as string | undefined,
+  };
   await file.watch({
     changed: (next) => {
       if (seen.refuse !== undefined) throw new Error(seen.refuse);
@@ -140,7 +145,9 @@ describe('config.yaml on disk', () => {
     await file.setConfig('queue', { mode: 'fifo' });
     expect(seen.changed).toHaveLength(1);
     expect(file.current.entries[0]?.config).toMatchObject({ mode: 'fifo' });
-    expect(await readFile(path, 'utf8')).toBe('workers:\n  - name: queue # q\n    config:\n      # slow\n      mode: fifo\n');
+    expect(await readFile(path, 'utf8')).toBe(
+      'workers:\n  - name: queue # q\n    config:\n      # slow\n      mode: fifo\n',
+    );
   });
 
   it('sets the value of a file of settings, and takes back what was refused', async () => {
@@ -172,12 +179,13 @@ describe('edits by several processes', () => {
     await writeFile(path, '# top\nworkers: []\n');
     const EDITS = 15;
     const script = `
-      import { editProject } from ${JSON.stringify(builtUrl(import.meta.url, './project-file.js').href)};
+      import { editProject } from ${JSON.stringify(builtUrl(import.meta.url, './edit-project.js').href)};
       const catalog = { find: () => undefined, notBuilt: () => undefined, names: () => [] };
       for (let at = 0; at < ${EDITS}; at++) {
         await editProject({ path: process.argv[1], catalog, env: {} }, (editor) => editor.addWorker({ name: process.argv[2] + at, workerPath: '/w' }));
       }`;
-    const run = (name: string) => promisify(execFile)(process.execPath, ['--input-type=module', '-e', script, path, name]);
+    const run = (name: string) =>
+      promisify(execFile)(process.execPath, ['--input-type=module', '-e', script, path, name]);
     await Promise.all([run('a'), run('b'), run('c')]);
     const { workers } = parseYaml(await readFile(path, 'utf8')) as { workers: { name: string }[] };
     const expected = ['a', 'b', 'c'].flatMap((name) => Array.from({ length: EDITS }, (_, at) => `${name}${at}`));
@@ -190,12 +198,18 @@ describe('edits by several processes', () => {
     const { stdout } = await promisify(execFile)(process.execPath, ['-e', 'console.log(process.pid)']);
     await writeFile(join(folder.path, '.config.yaml.lock'), `${stdout.trim()} gone`);
     const order: string[] = [];
-    await Promise.all([1, 2, 3].map((each) => withFileLock(path, async () => {
-      order.push(`in ${each}`);
-      await new Promise((turn) => setImmediate(turn));
-      order.push(`out ${each}`);
-    })));
-    expect(order.filter((_, index) => index % 2 === 0).map((entry) => entry.replace('in', 'out'))).toEqual(order.filter((_, index) => index % 2 === 1));
+    await Promise.all(
+      [1, 2, 3].map((each) =>
+        withFileLock(path, async () => {
+          order.push(`in ${each}`);
+          await new Promise((turn) => setImmediate(turn));
+          order.push(`out ${each}`);
+        }),
+      ),
+    );
+    expect(order.filter((_, index) => index % 2 === 0).map((entry) => entry.replace('in', 'out'))).toEqual(
+      order.filter((_, index) => index % 2 === 1),
+    );
     expect(await readdir(folder.path)).toEqual(['config.yaml']);
   });
 });

@@ -15,13 +15,15 @@ import type { JsonValue, Registration } from '../core/worker-host.js';
 import { writeAtomically } from './atomic-write.js';
 import type { Catalog } from './catalog.js';
 import { readConfigFolder } from './config-folder.js';
-import { ConfigError, type ConfigFault } from './errors.js';
+import { diffProjects } from './diff.js';
+import { editProject, readProjectText, type WrittenEdit } from './edit-project.js';
+import { ConfigError } from './errors.js';
 import { withFileLock } from './file-lock.js';
 import { mergeInto } from './merge-into.js';
-import { configFolder, parseProject } from './parse.js';
+import { parseProject, settingsFolder } from './parse.js';
 import type { ProjectConfig } from './project.js';
 import type { ChangeableProject } from './project-configuration-source.js';
-import { ProjectEditor } from './project-editor.js';
+import type { ProjectEditor } from './project-editor.js';
 import { ProjectWatcher } from './project-watcher.js';
 
 export interface ProjectFileListener {
@@ -32,8 +34,10 @@ export interface ProjectFileListener {
 }
 
 interface Seen {
-  /** config.yaml and the files of settings, as one text. */
+  /** config.yaml. */
   readonly text: string;
+  /** The files of settings, as one text. */
+  readonly settings: string;
   /** When config.yaml was saved, in nanoseconds. */
   readonly savedAt: bigint;
   taken: boolean;
@@ -41,8 +45,8 @@ interface Seen {
 
 export class ProjectFile implements ChangeableProject {
   readonly path: string;
+  readonly env: NodeJS.ProcessEnv;
   readonly #catalog: Catalog;
-  readonly #env: NodeJS.ProcessEnv;
   readonly #changes = new Emitter<{ readonly before: ProjectConfig; readonly after: ProjectConfig }>();
   #current: ProjectConfig;
   #listener: ProjectFileListener | undefined;
@@ -55,9 +59,9 @@ export class ProjectFile implements ChangeableProject {
   private constructor(path: string, catalog: Catalog, env: NodeJS.ProcessEnv, text: string) {
     this.path = path;
     this.#catalog = catalog;
-    this.#env = env;
+    this.env = env;
     this.#current = this.#parse(text);
-    this.#seen = { text: this.#fingerprint(text, this.configFolder), savedAt: 0n, taken: true };
+    this.#seen = { text, settings: settingsIn(this.#settingsFolder), savedAt: 0n, taken: true };
   }
 
   /**
@@ -73,8 +77,14 @@ export class ProjectFile implements ChangeableProject {
     return this.#current;
   }
 
-  get configFolder(): string {
-    return configFolder(this.#current, dirname(this.path));
+  get folder(): string {
+    return dirname(this.path);
+  }
+
+  /** Where `config/<id>.yaml` are. */
+  get #settingsFolder(): string {
+    const entry = this.#current.entries.find((each) => each.canonical === 'configuration');
+    return settingsFolder(this.folder, entry?.rawConfig);
   }
 
   /** Watches the file until `close()`. Resolves once changes are seen. */
@@ -96,7 +106,7 @@ export class ProjectFile implements ChangeableProject {
    * @throws ConfigError when an edit cannot be made, or would bring a fault into the file; nothing is written then
    */
   async edit(change: (editor: ProjectEditor) => void): Promise<void> {
-    const written = await editProject({ path: this.path, catalog: this.#catalog, env: this.#env }, change);
+    const written = await editProject({ path: this.path, catalog: this.#catalog, env: this.env }, change);
     if (written === undefined) return;
     if (this.#listener !== undefined) this.#reloadLater();
     else await this.#enqueue(() => this.#load());
@@ -112,7 +122,9 @@ export class ProjectFile implements ChangeableProject {
     const source = this.#current.entries.find((entry) => entry.id === id)?.source;
     const written =
       source === undefined
-        ? await editProject({ path: this.path, catalog: this.#catalog, env: this.#env }, (editor) => editor.setWorkerConfig(id, value))
+        ? await editProject({ path: this.path, catalog: this.#catalog, env: this.env }, (editor) =>
+            editor.setWorkerConfig(id, value),
+          )
         : await this.#editSettings(source, value);
     if (written === undefined) return;
     try {
@@ -131,7 +143,7 @@ export class ProjectFile implements ChangeableProject {
   }
 
   async #watch(): Promise<void> {
-    const folder = this.configFolder;
+    const folder = this.#settingsFolder;
     this.#watcher = new ProjectWatcher({
       file: this.path,
       folder,
@@ -159,18 +171,23 @@ export class ProjectFile implements ChangeableProject {
 
   async #load(): Promise<void> {
     if (this.#closed) return;
-    const folder = this.configFolder;
+    const folder = this.#settingsFolder;
     const text = await readProjectText(this.path, this.path);
     const { mtimeNs } = await stat(this.path, { bigint: true });
-    const seen: Seen = { text: this.#fingerprint(text, folder), savedAt: mtimeNs, taken: false };
-    if (seen.text === this.#seen.text && (this.#seen.taken || seen.savedAt === this.#seen.savedAt)) return;
+    const last = this.#seen;
+    const seen: Seen = { text, settings: settingsIn(folder), savedAt: mtimeNs, taken: false };
+    const sameText = seen.text === last.text;
+    if (sameText && seen.settings === last.settings && (last.taken || seen.savedAt === last.savedAt)) return;
     this.#seen = seen;
     const next = this.#parse(text);
     const before = this.#current;
-    await this.#listener?.changed(next);
+    const { added, removed, changed } = diffProjects(before, next);
+    // A file of settings that belongs to no entry here (a remote worker's) changes nothing that runs.
+    const concernsNobody = sameText && last.taken && added.length + removed.length + changed.length === 0;
+    if (!concernsNobody) await this.#listener?.changed(next);
     seen.taken = true;
     this.#current = next;
-    if (this.#watcher !== undefined && folder !== this.configFolder) {
+    if (this.#watcher !== undefined && folder !== this.#settingsFolder) {
       await this.#watcher.stop();
       await this.#watch();
     }
@@ -178,12 +195,7 @@ export class ProjectFile implements ChangeableProject {
   }
 
   #parse(text: string): ProjectConfig {
-    return parseProject({ file: this.path, text, catalog: this.#catalog, env: this.#env });
-  }
-
-  #fingerprint(text: string, folder: string): string {
-    const files = [...readConfigFolder(folder)].map(([id, file]) => [id, file.text]);
-    return JSON.stringify([text, files]);
+    return parseProject({ file: this.path, text, catalog: this.#catalog, env: this.env });
   }
 
   async #editSettings(path: string, value: JsonValue): Promise<WrittenEdit | undefined> {
@@ -200,7 +212,7 @@ export class ProjectFile implements ChangeableProject {
         file: this.path,
         text: await readProjectText(this.path, this.path),
         catalog: this.#catalog,
-        env: this.#env,
+        env: this.env,
         files: new Map([...files, [id, { path, text: after }]]),
       });
       if (after === before) return undefined;
@@ -213,7 +225,12 @@ export class ProjectFile implements ChangeableProject {
     await withFileLock(this.path, async () => {
       if ((await readFile(path, 'utf8')) === after) await writeAtomically(path, before);
     });
-    this.#seen = { text: this.#fingerprint(await readProjectText(this.path, this.path), this.configFolder), savedAt: 0n, taken: true };
+    this.#seen = {
+      text: await readProjectText(this.path, this.path),
+      settings: settingsIn(this.#settingsFolder),
+      savedAt: 0n,
+      taken: true,
+    };
   }
 
   #error(message: string, cause?: unknown): ConfigError {
@@ -221,64 +238,6 @@ export class ProjectFile implements ChangeableProject {
   }
 }
 
-export interface EditProjectOptions {
-  /** Of config.yaml. */
-  readonly path: string;
-  readonly catalog: Catalog;
-  readonly env: NodeJS.ProcessEnv;
-}
-
-/** What an edit did to a file. */
-export interface WrittenEdit {
-  readonly path: string;
-  readonly before: string;
-  readonly after: string;
-}
-
-/**
- * Edits a config.yaml without opening it as a project, so that a file with faults can be mended too.
- *
- * @returns what was written, or undefined when nothing changed
- * @throws ConfigError when the file is missing or no YAML, an edit cannot be made, or would bring a
- *   fault into the file that is not there already
- */
-export async function editProject(options: EditProjectOptions, change: (editor: ProjectEditor) => void): Promise<WrittenEdit | undefined> {
-  const path = resolve(options.path);
-  await readProjectText(path, options.path); // before a lock file is left beside a file that is not there
-  return withFileLock(path, async () => {
-    const before = await readProjectText(path, options.path);
-    const editor = new ProjectEditor({ text: before, folder: dirname(path), label: basename(path), catalog: options.catalog });
-    change(editor);
-    const after = editor.text;
-    if (after === before) return undefined;
-    const present = new Set(faultsOf(options, path, before).map((fault) => fault.message));
-    const brought = faultsOf(options, path, after).filter((fault) => !present.has(fault.message));
-    if (brought.length > 0) throw new ConfigError(brought);
-    await writeAtomically(path, after);
-    return { path, before, after };
-  });
-}
-
-function faultsOf({ catalog, env }: EditProjectOptions, file: string, text: string): readonly ConfigFault[] {
-  try {
-    parseProject({ file, text, catalog, env });
-    return [];
-  } catch (error) {
-    if (error instanceof ConfigError) return error.faults;
-    throw error;
-  }
-}
-
-/** @param shown - the path as the user gave it */
-async function readProjectText(path: string, shown: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const message =
-      code === 'ENOENT'
-        ? `Config file not found: '${shown}'.\nHint: create a config.yaml or pass --use-default-config to run with defaults.`
-        : `Failed to read config file '${shown}': ${toErrorBody(error).message}`;
-    throw new ConfigError([{ file: '', line: undefined, message }], { cause: error });
-  }
+function settingsIn(folder: string): string {
+  return JSON.stringify([...readConfigFolder(folder)].map(([id, file]) => [id, file.text]));
 }

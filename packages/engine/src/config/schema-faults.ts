@@ -17,7 +17,7 @@ export interface SchemaFault {
 const MAX_SHOWN_TEXT = 40;
 
 export function schemaFaults(error: z.ZodError, schema: z.ZodType, value: unknown): SchemaFault[] {
-  const faults = error.issues.flatMap((issue) => describe(issue as z.core.$ZodIssue, [], schema, value));
+  const faults = error.issues.flatMap((issue) => describe(issue, [], schema, value));
   // `max_retrys` for a needed `max_retries` is one mistake, not two.
   const meant = new Set(
     faults.filter((fault) => fault.key !== undefined).map((fault) => [...fault.path, hintOf(fault) ?? ''].join('\0')),
@@ -36,7 +36,11 @@ function describe(issue: z.core.$ZodIssue, base: ValuePath, schema: z.ZodType, r
     case 'unrecognized_keys':
       return issue.keys.map((key) => {
         const nearest = nearestName(key, keysAt(schema, path, root));
-        return { path, key, message: `unknown key "${key}"${nearest === undefined ? '' : ` (did you mean "${nearest}"?)`}` };
+        return {
+          path,
+          key,
+          message: `unknown key "${key}"${nearest === undefined ? '' : ` (did you mean "${nearest}"?)`}`,
+        };
       });
     case 'invalid_type':
       return at(given === undefined ? MISSING : `expected ${typeWord(issue.expected)}, got ${valueWord(given)}`);
@@ -46,35 +50,59 @@ function describe(issue: z.core.$ZodIssue, base: ValuePath, schema: z.ZodType, r
     case 'invalid_union':
       return describeUnion(issue, path, schema, root);
     case 'invalid_key':
-      return at(`the name "${String(path.at(-1))}" is not allowed here: ${issue.issues.map((inner) => inner.message).join('; ')}`);
+      return at(
+        `the name "${String(path.at(-1))}" is not allowed here: ${issue.issues.map((inner) => inner.message).join('; ')}`,
+      );
     case 'invalid_element':
-      return issue.issues.flatMap((inner) => describe(inner as z.core.$ZodIssue, path, schema, root));
+      return issue.issues.flatMap((inner) => describe(inner, path, schema, root));
     case 'too_small':
-      return at(`${bound('at least', issue.minimum, issue.inclusive !== false, 'more than', issue.origin)}, got ${valueWord(given)}`);
+      return at(
+        `${bound('at least', issue.minimum, issue.inclusive !== false, 'more than', issue.origin)}, got ${valueWord(given)}`,
+      );
     case 'too_big':
-      return at(`${bound('at most', issue.maximum, issue.inclusive !== false, 'less than', issue.origin)}, got ${valueWord(given)}`);
+      return at(
+        `${bound('at most', issue.maximum, issue.inclusive !== false, 'less than', issue.origin)}, got ${valueWord(given)}`,
+      );
     case 'not_multiple_of':
       return at(`must be a multiple of ${issue.divisor}, got ${valueWord(given)}`);
     case 'invalid_format':
-      return at(issue.format === 'regex' ? `does not match ${issue.pattern ?? 'the expected form'}` : `is not a valid ${issue.format}`);
+      return at(
+        issue.format === 'regex'
+          ? `does not match ${issue.pattern ?? 'the expected form'}`
+          : `is not a valid ${issue.format}`,
+      );
     default:
       return at(issue.message);
   }
 }
 
-function describeUnion(issue: z.core.$ZodIssueInvalidUnion, path: ValuePath, schema: z.ZodType, root: unknown): SchemaFault[] {
+function describeUnion(
+  issue: z.core.$ZodIssueInvalidUnion,
+  path: ValuePath,
+  schema: z.ZodType,
+  root: unknown,
+): SchemaFault[] {
   const given = valueAt(root, path);
   const { discriminator, options } = issue as { discriminator?: string; options?: readonly unknown[] };
   if (discriminator !== undefined && issue.errors.length === 0) {
     const known = (options ?? []).map(String);
-    return [{ path, message: given === undefined ? `${MISSING} (one of ${known.map(quote).join(', ')})` : oneOf(known, given) }];
+    return [
+      {
+        path,
+        message: given === undefined ? `${MISSING} (one of ${known.map(quote).join(', ')})` : oneOf(known, given),
+      },
+    ];
   }
   if (given === undefined) return [{ path, message: MISSING }];
   // The branch that was meant is the one whose type fits; among those, the one with the fewest faults.
-  const branches = issue.errors.filter((issues) => !issues.some((inner) => inner.path.length === 0 && inner.code === 'invalid_type'));
+  const branches = issue.errors.filter(
+    (issues) => !issues.some((inner) => inner.path.length === 0 && inner.code === 'invalid_type'),
+  );
   const nearest = branches.sort((a, b) => a.length - b.length)[0];
-  if (nearest !== undefined) return nearest.flatMap((inner) => describe(inner as z.core.$ZodIssue, path, schema, root));
-  const expected = issue.errors.flatMap((issues) => issues.flatMap((inner) => (inner.code === 'invalid_type' ? [typeWord(inner.expected)] : [])));
+  if (nearest !== undefined) return nearest.flatMap((inner) => describe(inner, path, schema, root));
+  const expected = issue.errors.flatMap((issues) =>
+    issues.flatMap((inner) => (inner.code === 'invalid_type' ? [typeWord(inner.expected)] : [])),
+  );
   return [{ path, message: `expected ${[...new Set(expected)].join(' or ')}, got ${valueWord(given)}` }];
 }
 
@@ -90,7 +118,13 @@ function oneOf(known: readonly string[], given: unknown): string {
   return `must be one of ${known.map(quote).join(', ')}, got ${valueWord(given, true)}${hint}`;
 }
 
-function bound(words: string, limit: number | bigint, inclusive: boolean, exclusiveWords: string, origin: string): string {
+function bound(
+  words: string,
+  limit: number | bigint,
+  inclusive: boolean,
+  exclusiveWords: string,
+  origin: string,
+): string {
   const unit = origin === 'string' ? ' characters' : origin === 'array' || origin === 'set' ? ' items' : '';
   return `must ${unit === '' ? 'be' : 'have'} ${inclusive ? words : exclusiveWords} ${String(limit)}${unit}`;
 }
@@ -127,7 +161,7 @@ export function valueWord(value: unknown, showText = false): string {
   if (value === null) return 'nothing (null)';
   if (typeof value === 'string') return showText ? quote(value.slice(0, MAX_SHOWN_TEXT)) : 'text';
   if (Array.isArray(value)) return `a list of ${value.length}`;
-  return typeof value === 'object' ? 'a block of keys' : String(value);
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : 'a block of keys';
 }
 
 function hintOf(fault: SchemaFault): string | undefined {

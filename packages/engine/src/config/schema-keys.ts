@@ -8,7 +8,9 @@ export function keysAt(schema: z.ZodType, path: ValuePath, root: unknown): Set<s
   const value = valueAt(root, path);
   // Of several shapes, those whose fixed values (`type: redis`) agree with what was given.
   const objects = schemas.flatMap((each) => (each._zod.def.type === 'object' ? [each._zod.def.shape] : []));
-  const fitting = objects.filter((shape) => Object.entries(shape).every(([key, field]) => agrees(field, valueAt(value, [key]))));
+  const fitting = objects.filter((shape) =>
+    Object.entries(shape).every(([key, field]) => agrees(field, valueAt(value, [key]))),
+  );
   return new Set((fitting.length > 0 ? fitting : objects).flatMap((shape) => Object.keys(shape)));
 }
 

@@ -36,7 +36,8 @@ export function readYaml(text: string, label: string, env: NodeJS.ProcessEnv): T
   };
   const faults: ConfigFault[] = doc.errors.map((error) => {
     const position = lines.linePos(error.pos[0]);
-    const said = error.code === 'MULTIPLE_DOCS' ? 'this file must hold one document: remove the `---` line' : error.message;
+    const said =
+      error.code === 'MULTIPLE_DOCS' ? 'this file must hold one document: remove the `---` line' : error.message;
     return { file: label, line: position.line, message: `not valid YAML at column ${position.col}: ${said}` };
   });
   let template: unknown;
@@ -45,7 +46,11 @@ export function readYaml(text: string, label: string, env: NodeJS.ProcessEnv): T
       template = doc.toJS();
     } catch (error) {
       // An alias that leads nowhere, or aliases of aliases that would not fit into memory.
-      faults.push({ file: label, line: undefined, message: `not valid YAML: ${error instanceof Error ? error.message : String(error)}` });
+      faults.push({
+        file: label,
+        line: undefined,
+        message: `not valid YAML: ${error instanceof Error ? error.message : String(error)}`,
+      });
     }
   }
   const unresolved: ValuePath[] = [];
@@ -80,7 +85,11 @@ function unsetMessage(variable: string): string {
 }
 
 /** @returns the map, or undefined after telling a fault; null and absent count as empty */
-export function asMap(value: unknown, tell: (message: string) => void, what: string): Record<string, unknown> | undefined {
+export function asMap(
+  value: unknown,
+  tell: (message: string) => void,
+  what: string,
+): Record<string, unknown> | undefined {
   if (value === undefined || value === null) return {};
   if (typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>;
   tell(`${what} must be a block of keys, got ${valueWord(value)}`);
@@ -93,7 +102,9 @@ function resolved(doc: Document, node: unknown): unknown {
 
 function pairAt(doc: Document, node: unknown, key: string | number): Pair | undefined {
   const map = resolved(doc, node);
-  return isMap(map) ? map.items.find((pair) => String(isScalar(pair.key) ? pair.key.value : pair.key) === String(key)) : undefined;
+  return isMap(map)
+    ? map.items.find((pair) => String(isScalar(pair.key) ? pair.key.value : pair.key) === String(key))
+    : undefined;
 }
 
 function nodeAt(doc: Document, path: ValuePath): unknown {
@@ -111,14 +122,14 @@ function isQuoted(node: unknown): boolean {
 
 /** Where the key (or list item) at a path starts; of the longest part of the path that exists. */
 function offsetOf(doc: Document, path: ValuePath): number | undefined {
-  let offset = (doc.contents as Node | null)?.range?.[0];
+  let offset = doc.contents?.range?.[0];
   let node: unknown = doc.contents;
   for (const step of path) {
     const at = resolved(doc, node);
     const pair = pairAt(doc, at, step);
     const next = isSeq(at) ? at.items[Number(step)] : pair?.value;
     const shown = (isSeq(at) ? next : pair?.key) as Node | null | undefined;
-    if (shown?.range == null) break;
+    if (!shown?.range) break;
     offset = shown.range[0];
     node = next;
   }
