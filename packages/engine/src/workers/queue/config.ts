@@ -16,16 +16,48 @@ const MAX_MS = 2 ** 31 - 1;
 const milliseconds = z.number().int().min(0).max(MAX_MS);
 
 const namedQueue = z.strictObject({
-  type: z.string().default('standard').describe('`standard`: concurrent. `fifo`: in order per value of `message_group_field`. Live.'),
-  max_retries: z.number().int().min(0).default(DEFAULT_MAX_RETRIES).describe('Deliveries in all before a job is dead-lettered, at least 1. Stamped at enqueue.'),
-  concurrency: z.number().int().min(0).default(DEFAULT_CONCURRENCY).describe('Jobs that run at once; in a fifo queue, groups. At least 1. Live.'),
-  message_group_field: z.string().nullish().describe('Top-level field of the payload whose value is the group. Required for fifo.'),
-  backoff_ms: milliseconds.default(DEFAULT_BACKOFF_MS).describe('Wait after the first failure, doubled after each further one. Stamped at enqueue.'),
+  type: z
+    .string()
+    .default('standard')
+    .describe('`standard`: concurrent. `fifo`: in order per value of `message_group_field`. Live.'),
+  max_retries: z
+    .number()
+    .int()
+    .min(0)
+    .default(DEFAULT_MAX_RETRIES)
+    .describe('Deliveries in all before a job is dead-lettered, at least 1. Stamped at enqueue.'),
+  concurrency: z
+    .number()
+    .int()
+    .min(0)
+    .default(DEFAULT_CONCURRENCY)
+    .describe('Jobs that run at once; in a fifo queue, groups. At least 1. Live.'),
+  message_group_field: z
+    .string()
+    .nullish()
+    .describe('Top-level field of the payload whose value is the group. Required for fifo.'),
+  backoff_ms: milliseconds
+    .default(DEFAULT_BACKOFF_MS)
+    .describe('Wait after the first failure, doubled after each further one. Stamped at enqueue.'),
   max_backoff_ms: milliseconds.default(DEFAULT_MAX_BACKOFF_MS).describe('Longest wait between deliveries. Live.'),
-  jitter: z.number().min(0).max(1).default(0).describe('Share of a wait that is left to chance: 0.5 makes 10 s something from 5 to 10 s. Live.'),
-  timeout_ms: milliseconds.min(1).default(DEFAULT_TIMEOUT_MS).describe('A delivery without an answer after this long has failed. Live.'),
+  jitter: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe('Share of a wait that is left to chance: 0.5 makes 10 s something from 5 to 10 s. Live.'),
+  timeout_ms: milliseconds
+    .min(1)
+    .default(DEFAULT_TIMEOUT_MS)
+    .describe('A delivery without an answer after this long has failed. Live.'),
   poll_interval_ms: z.number().int().min(0).nullish().describe('Accepted and ignored: nothing is polled.'),
-  max_priority: z.number().int().min(0).max(255).nullish().describe('Of the rabbitmq adapter; accepted and ignored by `builtin`.'),
+  max_priority: z
+    .number()
+    .int()
+    .min(0)
+    .max(255)
+    .nullish()
+    .describe('Of the rabbitmq adapter; accepted and ignored by `builtin`.'),
   priority_field: z.string().nullish().describe('Of the rabbitmq adapter; accepted and ignored by `builtin`.'),
 });
 
@@ -34,8 +66,16 @@ const builtinConfig = z.strictObject({
     .enum(['in_memory', 'file_based'])
     .nullish()
     .describe('`file_based` (default): on disk before a reply. `in_memory`: gone when the engine stops.'),
-  file_path: z.string().min(1).nullish().describe("The SQLite file, relative to the project folder. Default: the engine's own file in the data folder."),
-  save_interval_ms: z.number().int().nullish().describe('Accepted and ignored: nothing is written later than its reply.'),
+  file_path: z
+    .string()
+    .min(1)
+    .nullish()
+    .describe("The SQLite file, relative to the project folder. Default: the engine's own file in the data folder."),
+  save_interval_ms: z
+    .number()
+    .int()
+    .nullish()
+    .describe('Accepted and ignored: nothing is written later than its reply.'),
 });
 
 const elsewhere = z.looseObject({}).nullish();
@@ -52,7 +92,10 @@ export const queueConfig = z
       ])
       .nullish()
       .describe('What keeps the jobs. Default `builtin`.'),
-    queue_configs: z.record(z.string(), namedQueue).nullish().describe('Named queues. `default` exists without being listed. Live.'),
+    queue_configs: z
+      .record(z.string(), namedQueue)
+      .nullish()
+      .describe('Named queues. `default` exists without being listed. Live.'),
   })
   .nullish();
 
@@ -65,7 +108,8 @@ export const defaultBlock = { adapter: { name: 'builtin' } } as const;
 /** @throws Error naming the queue and what is wrong, in the words of the reference */
 export function validateQueueConfig(config: QueueWorkerConfig): void {
   const adapter = config?.adapter?.name ?? 'builtin';
-  if (adapter !== 'builtin') throw new Error(`adapter.name: the ${adapter} adapter of queue is not in this version: use builtin`);
+  if (adapter !== 'builtin')
+    throw new Error(`adapter.name: the ${adapter} adapter of queue is not in this version: use builtin`);
   for (const [name, queue] of Object.entries(config?.queue_configs ?? {})) {
     if (queue.type !== 'standard' && queue.type !== 'fifo') {
       throw new Error(`Queue '${name}' has invalid type '${queue.type}'. Must be 'standard' or 'fifo'`);
@@ -96,7 +140,9 @@ export function queueFile(config: QueueWorkerConfig, projectDir: string): string
   if (typeof builtin?.file_path !== 'string') return undefined;
   const path = resolve(projectDir, builtin.file_path);
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
-    throw new Error(`adapter.config.file_path: ${path} is a folder that holds data of the reference engine: name an SQLite file, e.g. ${builtin.file_path}.db`);
+    throw new Error(
+      `adapter.config.file_path: ${path} is a folder that holds data of the reference engine: name an SQLite file, e.g. ${builtin.file_path}.db`,
+    );
   }
   return path;
 }

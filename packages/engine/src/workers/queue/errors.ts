@@ -20,9 +20,6 @@ export const QueueCode = {
   unsubscribeFailed: 'unsubscribe_failed',
 } as const;
 
-/** Written to a dead letter whose worker died again and again. */
-export const WORKER_LOST = 'worker_lost';
-
 export function enqueueError(message: string, cause?: unknown): TrineError {
   return new TrineError(ErrorCode.enqueue, message, { cause });
 }
@@ -54,6 +51,10 @@ export function topicBacklogFull(topic: string, held: string): TrineError {
 }
 
 /** A failure of the store, under the code and words of the function that met it. */
-export function storeFailure(code: (typeof QueueCode)[keyof typeof QueueCode], what: string, cause: unknown): TrineError {
+export function storeFailure(
+  code: (typeof QueueCode)[keyof typeof QueueCode],
+  what: string,
+  cause: unknown,
+): TrineError {
   return new TrineError(code, `${what}: ${toErrorBody(cause).message}`, { cause });
 }

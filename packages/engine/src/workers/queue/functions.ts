@@ -77,7 +77,10 @@ function publishFunction({ host, topics }: QueueParts): FunctionDefinition {
     request: z.object({ topic: z.string(), data: z.unknown().describe('What subscribers receive, as it is.') }),
     async handler(_input, { payload, traceparent, baggage }) {
       const input = new RawInput(id, payload);
-      const topic = input.text('topic') === undefined && input.text('queue') !== undefined ? input.string('queue') : input.string('topic');
+      const topic =
+        input.text('topic') === undefined && input.text('queue') !== undefined
+          ? input.string('queue')
+          : input.string('topic');
       const data = input.requiredText('data');
       if (topic === '') throw topicNotSet();
       await guarded(QueueCode.publishFailed, `Failed to publish to topic '${topic}'`, () =>
@@ -88,7 +91,10 @@ function publishFunction({ host, topics }: QueueParts): FunctionDefinition {
   };
 }
 
-const named = z.object({ queue: z.string().optional().describe('Name of a queue or topic; `topic` is the same.'), topic: z.string().optional() });
+const named = z.object({
+  queue: z.string().optional().describe('Name of a queue or topic; `topic` is the same.'),
+  topic: z.string().optional(),
+});
 const message = named.extend({ message_id: z.string().describe('Id or receipt of the message.') });
 
 function deadLetterFunctions({ deadLetters }: QueueParts): FunctionDefinition[] {
@@ -99,7 +105,9 @@ function deadLetterFunctions({ deadLetters }: QueueParts): FunctionDefinition[] 
     response: z.object({ queue: z.string(), redriven: z.number() }),
     async handler(input) {
       const queue = nameOf('iii::queue::redrive', input, 'queue');
-      const redriven = await guarded(QueueCode.redriveFailed, `Failed to redrive DLQ for queue '${queue}'`, () => deadLetters.redrive(queue));
+      const redriven = await guarded(QueueCode.redriveFailed, `Failed to redrive DLQ for queue '${queue}'`, () =>
+        deadLetters.redrive(queue),
+      );
       return { queue, redriven };
     },
   };
@@ -119,17 +127,22 @@ function deadLetterFunctions({ deadLetters }: QueueParts): FunctionDefinition[] 
     },
   });
   return [
-    redrive as FunctionDefinition,
+    redrive,
     one('iii::queue::redrive_message', 'Run one dead letter again', (queue, id) =>
-      guarded(QueueCode.redriveMessageFailed, `Failed to redrive DLQ message '${id}' for queue '${queue}'`, () => deadLetters.redriveOne(queue, id)),
-    ) as FunctionDefinition,
+      guarded(QueueCode.redriveMessageFailed, `Failed to redrive DLQ message '${id}' for queue '${queue}'`, () =>
+        deadLetters.redriveOne(queue, id),
+      ),
+    ),
     one('iii::queue::discard_message', 'Delete one dead letter', (queue, id) =>
       guarded(QueueCode.discardMessageFailed, 'Failed to discard DLQ message', () => deadLetters.discardOne(queue, id)),
-    ) as FunctionDefinition,
+    ),
   ];
 }
 
-const page = named.extend({ offset: z.number().int().min(0).default(0), limit: z.number().int().min(0).default(DEFAULT_PAGE) });
+const page = named.extend({
+  offset: z.number().int().min(0).default(0),
+  limit: z.number().int().min(0).default(DEFAULT_PAGE),
+});
 
 function inspectionFunctions({ queues, topics, deadLetters }: QueueParts): FunctionDefinition[] {
   const listTopics: FunctionDefinition = {
@@ -141,7 +154,9 @@ function inspectionFunctions({ queues, topics, deadLetters }: QueueParts): Funct
         const entry = { name, broker_type: 'function_queue', subscriber_count: queue?.config.concurrency ?? 0 };
         return queue === undefined ? { ...entry, unconfigured: true } : entry;
       }),
-      ...[...topics.topics()].sort().map((name) => ({ name, broker_type: 'builtin', subscriber_count: triggersOf(topics, name) })),
+      ...[...topics.topics()]
+        .sort()
+        .map((name) => ({ name, broker_type: 'builtin', subscriber_count: triggersOf(topics, name) })),
     ],
   };
   const topicStats: FunctionDefinition<z.infer<typeof named>> = {
@@ -170,7 +185,9 @@ function inspectionFunctions({ queues, topics, deadLetters }: QueueParts): Funct
     id: 'engine::queue::dlq_topics',
     description: 'Dead letters by queue and topic',
     handler: () => [
-      ...[...queues.names()].sort().map((topic) => ({ topic, broker_type: 'function_queue', message_count: queues.line(topic)?.stats.dead ?? 0 })),
+      ...[...queues.names()]
+        .sort()
+        .map((topic) => ({ topic, broker_type: 'function_queue', message_count: queues.line(topic)?.stats.dead ?? 0 })),
       ...[...topics.topics()].sort().map((topic) => ({
         topic,
         broker_type: 'builtin',
@@ -190,7 +207,7 @@ function inspectionFunctions({ queues, topics, deadLetters }: QueueParts): Funct
       return Payload.fromJson(text);
     },
   };
-  return [listTopics, topicStats as FunctionDefinition, dlqTopics, dlqMessages as FunctionDefinition];
+  return [listTopics, topicStats, dlqTopics, dlqMessages];
 }
 
 const unsubscribe = z.object({
@@ -231,13 +248,15 @@ function subscriptionFunctions({ topics }: QueueParts): FunctionDefinition[] {
     description: 'End a durable subscription',
     request: unsubscribe,
     async handler({ topic, function_id, namespace, discard_backlog }) {
-      const dropped = await guarded(QueueCode.unsubscribeFailed, `Failed to end the subscription of ${function_id} to topic '${topic}'`, () =>
-        topics.unsubscribe(topic, function_id, namespace ?? DEFAULT_NAMESPACE, discard_backlog),
+      const dropped = await guarded(
+        QueueCode.unsubscribeFailed,
+        `Failed to end the subscription of ${function_id} to topic '${topic}'`,
+        () => topics.unsubscribe(topic, function_id, namespace ?? DEFAULT_NAMESPACE, discard_backlog),
       );
       return { topic, function_id, unsubscribed: dropped !== undefined, discarded: dropped ?? 0 };
     },
   };
-  return [list as FunctionDefinition, end as FunctionDefinition];
+  return [list, end];
 }
 
 /** `topic` and `queue` name the same thing everywhere; with both, `topic` counts. */
@@ -254,7 +273,8 @@ function optionalString(id: string, input: RawInput, field: string): string | un
   const text = input.text(field);
   if (text === undefined || text === 'null') return undefined;
   const value = input.string(field);
-  if (field === 'namespace' && value.trim() === '') throw new TrineError(ErrorCode.invalidNamespace, `${id}: namespace must not be blank`);
+  if (field === 'namespace' && value.trim() === '')
+    throw new TrineError(ErrorCode.invalidNamespace, `${id}: namespace must not be blank`);
   return value;
 }
 
@@ -271,7 +291,11 @@ function sum(lines: readonly Line[]): LineStats {
 }
 
 /** A failure that has no code of its own gets the function's; what already says what happened stays. */
-async function guarded<T>(code: (typeof QueueCode)[keyof typeof QueueCode], what: string, run: () => Promise<T>): Promise<T> {
+async function guarded<T>(
+  code: (typeof QueueCode)[keyof typeof QueueCode],
+  what: string,
+  run: () => Promise<T>,
+): Promise<T> {
   try {
     return await run();
   } catch (error) {

@@ -1,6 +1,13 @@
 import { defineWorker } from '../../core/worker-host.js';
 import { openBuiltin, type Broker, type Line } from './adapters/index.js';
-import { defaultBlock, namedQueues, queueConfig, queueFile, validateQueueConfig, type QueueWorkerConfig } from './config.js';
+import {
+  defaultBlock,
+  namedQueues,
+  queueConfig,
+  queueFile,
+  validateQueueConfig,
+  type QueueWorkerConfig,
+} from './config.js';
 import { DeadLetters } from './dead-letters.js';
 import { queueFunctions } from './functions.js';
 import { LineRunner } from './line-runner.js';
@@ -20,7 +27,9 @@ export const queueWorker = defineWorker<QueueWorkerConfig>({
   async start(host, config) {
     const file = queueFile(config, host.projectDir);
     if (file === ':memory:') {
-      host.log.warn('jobs and messages are kept in memory only: they are gone when the engine stops', { store_method: 'in_memory' });
+      host.log.warn('jobs and messages are kept in memory only: they are gone when the engine stops', {
+        store_method: 'in_memory',
+      });
     }
     const runners = new Map<Line, LineRunner>();
     const broker: Broker = await openBuiltin(host, file, {
@@ -59,7 +68,12 @@ export const queueWorker = defineWorker<QueueWorkerConfig>({
       await stop();
       throw error;
     }
-    for (const definition of queueFunctions({ host, queues, topics, deadLetters: new DeadLetters(broker, queues, topics) })) {
+    for (const definition of queueFunctions({
+      host,
+      queues,
+      topics,
+      deadLetters: new DeadLetters(broker, queues, topics),
+    })) {
       host.registerFunction(definition);
     }
     host.registerTriggerType(durableSubscriber(topics));
@@ -68,7 +82,9 @@ export const queueWorker = defineWorker<QueueWorkerConfig>({
       async reconfigure(changed) {
         const next = changed as QueueWorkerConfig;
         if (queueFile(next, host.projectDir) !== file) {
-          throw new Error('adapter.config: where jobs are stored changes only with a restart of the engine; the previous setting stays');
+          throw new Error(
+            'adapter.config: where jobs are stored changes only with a restart of the engine; the previous setting stays',
+          );
         }
         await queues.configure(namedQueues(next));
       },

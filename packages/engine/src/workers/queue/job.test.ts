@@ -71,8 +71,15 @@ describe('the end of a delivery', () => {
 
   it('charges nothing when the job did not run, and dead-letters what can never be delivered', () => {
     expect(decide(job(), failure('not_found'), RULES, 7, 0)).toEqual({ kind: 'release', delayMs: 0 });
-    expect(decide(job(), failure('refused', 'channel_send_failed'), RULES, 7, 0)).toEqual({ kind: 'release', delayMs: 1_000 });
-    expect(decide(job(), failure('refused', 'payload_too_large', 'too large'), RULES, 7, 0)).toMatchObject({ kind: 'dead', attempts: 0, code: 'payload_too_large' });
+    expect(decide(job(), failure('refused', 'channel_send_failed'), RULES, 7, 0)).toEqual({
+      kind: 'release',
+      delayMs: 1_000,
+    });
+    expect(decide(job(), failure('refused', 'payload_too_large', 'too large'), RULES, 7, 0)).toMatchObject({
+      kind: 'dead',
+      attempts: 0,
+      code: 'payload_too_large',
+    });
   });
 
   it('keeps a bounded number of failures', () => {

@@ -75,7 +75,13 @@ export type Decision =
   | { readonly kind: 'done' }
   /** Not stored: nothing about the job changed. */
   | { readonly kind: 'release'; readonly delayMs: number }
-  | { readonly kind: 'postpone'; readonly delayMs: number; readonly attempts: number; readonly lost: number; readonly failures: readonly Failure[] }
+  | {
+      readonly kind: 'postpone';
+      readonly delayMs: number;
+      readonly attempts: number;
+      readonly lost: number;
+      readonly failures: readonly Failure[];
+    }
   | {
       readonly kind: 'dead';
       readonly error: string;
@@ -96,7 +102,14 @@ export interface RetryRules {
  * @param chance - a number in [0, 1), for the jitter
  * @param lostBy - the worker that served, as far as known, for the error text
  */
-export function decide(job: Job, outcome: Outcome, rules: RetryRules, now: number, chance: number, lostBy?: string): Decision {
+export function decide(
+  job: Job,
+  outcome: Outcome,
+  rules: RetryRules,
+  now: number,
+  chance: number,
+  lostBy?: string,
+): Decision {
   if (outcome.ok) return { kind: 'done' };
   const { error, cause } = outcome;
   switch (cause) {
@@ -109,7 +122,13 @@ export function decide(job: Job, outcome: Outcome, rules: RetryRules, now: numbe
       return { kind: 'release', delayMs: 0 };
     case 'refused':
       if (error.code !== ErrorCode.payloadTooLarge) return { kind: 'release', delayMs: UNDELIVERED_DELAY_MS };
-      return { kind: 'dead', ...textOf(error), attempts: job.attempts, lost: job.lost, failures: withFailure(job, now, error.message) };
+      return {
+        kind: 'dead',
+        ...textOf(error),
+        attempts: job.attempts,
+        lost: job.lost,
+        failures: withFailure(job, now, error.message),
+      };
   }
 }
 
@@ -128,7 +147,14 @@ function lost(job: Job, now: number, lostBy: string | undefined): Decision {
   }
   const worker = lostBy === undefined ? 'the worker' : `worker '${lostBy}'`;
   const error = `${worker} was lost ${times} times in a row while it ran ${job.functionId}`;
-  return { kind: 'dead', error, code: 'worker_lost', attempts: job.attempts, lost: times, failures: withFailure(job, now, error) };
+  return {
+    kind: 'dead',
+    error,
+    code: 'worker_lost',
+    attempts: job.attempts,
+    lost: times,
+    failures: withFailure(job, now, error),
+  };
 }
 
 /** `backoff * 2^(k-1)` after the k-th failure, capped; jitter takes off up to its share. In whole milliseconds. */

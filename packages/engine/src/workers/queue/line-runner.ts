@@ -121,14 +121,17 @@ export class LineRunner {
 
   #tellDead(job: Job, { error, code, attempts }: Extract<Decision, { kind: 'dead' }>): void {
     const { name, kind } = this.line;
-    this.#host.log.warn(`job dead-lettered: see it with engine::queue::dlq_messages, run it again with iii::queue::redrive`, {
-      [kind === 'queue' ? 'queue' : 'topic']: name,
-      function: job.functionId,
-      receipt: job.receipt,
-      attempts,
-      code,
-      error,
-    });
+    this.#host.log.warn(
+      `job dead-lettered: see it with engine::queue::dlq_messages, run it again with iii::queue::redrive`,
+      {
+        [kind === 'queue' ? 'queue' : 'topic']: name,
+        function: job.functionId,
+        receipt: job.receipt,
+        attempts,
+        code,
+        error,
+      },
+    );
   }
 }
 

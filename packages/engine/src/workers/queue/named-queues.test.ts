@@ -1,14 +1,19 @@
 import { FakeClock, tempFolder, waitFor, type TempFolder } from '@trine/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import WebSocket from 'ws';
 import { TriggerAction, type EmbeddedWorker } from '../../core/embedded-worker.js';
 import { createLog } from '../../core/log-writer.js';
-import WebSocket from 'ws';
 import { createEngine, type Engine } from '../../engine.js';
 import { queueConfig } from './config.js';
 
 interface QueueMetadata {
   readonly [key: string]: unknown;
-  readonly queue: { readonly receipt: string; readonly queue: string; readonly attempt: number; readonly redelivered: boolean };
+  readonly queue: {
+    readonly receipt: string;
+    readonly queue: string;
+    readonly attempt: number;
+    readonly redelivered: boolean;
+  };
 }
 interface Stats {
   readonly depth: number;
@@ -53,14 +58,22 @@ describe('named queues', () => {
     await engine.start();
     client = engine.worker('client');
   };
-  const call = <T>(functionId: string, payload: unknown): Promise<T> => client.trigger<unknown, T>({ function_id: functionId, payload });
+  const call = <T>(functionId: string, payload: unknown): Promise<T> =>
+    client.trigger<unknown, T>({ function_id: functionId, payload });
   const enqueue = async (queue: string, functionId: string, payload: unknown, metadata?: unknown): Promise<string> => {
-    const request = { function_id: functionId, payload, action: TriggerAction.Enqueue({ queue }), ...(metadata === undefined ? {} : { metadata }) };
+    const request = {
+      function_id: functionId,
+      payload,
+      action: TriggerAction.Enqueue({ queue }),
+      ...(metadata === undefined ? {} : { metadata }),
+    };
     return (await client.trigger<unknown, { messageReceiptId: string }>(request)).messageReceiptId;
   };
   const stats = (topic: string): Promise<Stats> => call('engine::queue::topic_stats', { topic });
-  const dead = (topic: string, rest: object = {}): Promise<Dead[]> => call('engine::queue::dlq_messages', { topic, ...rest });
-  const delayed = (topic: string, count = 1): Promise<unknown> => waitFor(async () => (await stats(topic)).delayed === count, { what: `${count} delayed in ${topic}` });
+  const dead = (topic: string, rest: object = {}): Promise<Dead[]> =>
+    call('engine::queue::dlq_messages', { topic, ...rest });
+  const delayed = (topic: string, count = 1): Promise<unknown> =>
+    waitFor(async () => (await stats(topic)).delayed === count, { what: `${count} delayed in ${topic}` });
   const restart = async (queues: object = {}): Promise<void> => {
     await engine.stop();
     await start(queues);
@@ -132,7 +145,8 @@ describe('named queues', () => {
       if (data.customer === 'c' && data.step === 1) throw new Error('never');
     });
     for (let step = 1; step <= 3; step++) {
-      for (const customer of ['a', 'b', 'c']) await enqueue('orders', 'order::step', { customer, step, failing: customer === 'a' && step === 1 });
+      for (const customer of ['a', 'b', 'c'])
+        await enqueue('orders', 'order::step', { customer, step, failing: customer === 'a' && step === 1 });
     }
     await waitFor(() => starts.includes('b3'));
     expect(starts.filter((each) => each.startsWith('a'))).toEqual(['a1']);
@@ -148,7 +162,8 @@ describe('named queues', () => {
 
   it('refuses what cannot be queued, in the words clients match on', async () => {
     await start({ orders: { type: 'fifo', message_group_field: 'customer' } });
-    const refusal = (queue: string, payload: unknown): Promise<unknown> => enqueue(queue, 'a::b', payload).catch((error: unknown) => error);
+    const refusal = (queue: string, payload: unknown): Promise<unknown> =>
+      enqueue(queue, 'a::b', payload).catch((error: unknown) => error);
     const cases: [string, unknown, string][] = [
       ['order', {}, "Queue 'order' not found. Did you mean 'orders'?"],
       ['nothing-like-it', {}, "Queue 'nothing-like-it' not found"],
@@ -156,7 +171,8 @@ describe('named queues', () => {
       ['orders', 'text', "FIFO queue 'orders' requires field 'customer' in data, but it was not found"],
       ['orders', { customer: null }, "FIFO queue 'orders': field 'customer' must not be null"],
     ];
-    for (const [queue, payload, message] of cases) expect(await refusal(queue, payload)).toMatchObject({ code: 'enqueue_error', message });
+    for (const [queue, payload, message] of cases)
+      expect(await refusal(queue, payload)).toMatchObject({ code: 'enqueue_error', message });
   });
 
   it('lets a job wait for its function without spending an attempt, and others pass', async () => {
@@ -168,7 +184,10 @@ describe('named queues', () => {
     await waitFor(() => ran.length === 1);
     expect(await stats('default')).toMatchObject({ waiting: 30, waiting_for_function: 30, delayed: 0, dlq_depth: 0 });
     const attempts: number[] = [];
-    client.registerFunction('late::function', (data: { i: number }, meta) => void attempts.push((meta as QueueMetadata).queue.attempt * 1_000 + data.i));
+    client.registerFunction(
+      'late::function',
+      (data: { i: number }, meta) => void attempts.push((meta as QueueMetadata).queue.attempt * 1_000 + data.i),
+    );
     await waitFor(() => attempts.length === 30);
     expect(attempts).toEqual(Array.from({ length: 30 }, (_, i) => 1_000 + i));
   });
@@ -278,7 +297,9 @@ describe('named queues', () => {
       socket.send('{"type":"registerfunction","id":"raw"}');
       const data = '{"price":1.0,"big":12345678901234567890,"queue":"data"}';
       const invocation = '6ba7b810-9dad-11d1-80b4-00c04fd430c8';
-      socket.send(`{"type":"invokefunction","invocation_id":"${invocation}","function_id":"raw","data":${data},"action":{"type":"enqueue","queue":"default"},"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}`);
+      socket.send(
+        `{"type":"invokefunction","invocation_id":"${invocation}","function_id":"raw","data":${data},"action":{"type":"enqueue","queue":"default"},"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}`,
+      );
       const delivered = await waitFor(() => frames.find((frame) => frame.includes('"invokefunction"')));
       expect(delivered).toContain(`"data":${data}`);
       expect(delivered).toContain('00-0af7651916cd43dd8448eb211c80319c');
@@ -293,7 +314,9 @@ describe('named queues', () => {
       engine.apply({
         ...engine.project.current,
         entries: engine.project.current.entries.map((entry) =>
-          entry.canonical === 'queue' ? { ...entry, rawConfig: { queue_configs: queues }, config: queueConfig.parse({ queue_configs: queues }) } : entry,
+          entry.canonical === 'queue'
+            ? { ...entry, rawConfig: { queue_configs: queues }, config: queueConfig.parse({ queue_configs: queues }) }
+            : entry,
         ),
       });
     let release = (): void => undefined;
@@ -333,10 +356,20 @@ describe('named queues', () => {
     await waitFor(async () => (await stats('q')).dlq_depth === 3);
     const [third, second] = await dead('q', { limit: 2 });
     expect(await dead('q', { offset: 2 })).toHaveLength(1);
-    expect(await call('iii::queue::discard_message', { queue: 'q', message_id: receipts[0] })).toEqual({ queue: 'q', message_id: receipts[0], redriven: 1 });
-    expect(await call('iii::queue::discard_message', { queue: 'q', message_id: second?.id })).toMatchObject({ redriven: 1 });
-    expect(await call('iii::queue::redrive_message', { queue: 'q', message_id: 'unknown' })).toMatchObject({ redriven: 0 });
-    expect(await call('iii::queue::redrive_message', { topic: 'q', message_id: third?.message_receipt_id })).toMatchObject({ redriven: 1 });
+    expect(await call('iii::queue::discard_message', { queue: 'q', message_id: receipts[0] })).toEqual({
+      queue: 'q',
+      message_id: receipts[0],
+      redriven: 1,
+    });
+    expect(await call('iii::queue::discard_message', { queue: 'q', message_id: second?.id })).toMatchObject({
+      redriven: 1,
+    });
+    expect(await call('iii::queue::redrive_message', { queue: 'q', message_id: 'unknown' })).toMatchObject({
+      redriven: 0,
+    });
+    expect(
+      await call('iii::queue::redrive_message', { topic: 'q', message_id: third?.message_receipt_id }),
+    ).toMatchObject({ redriven: 1 });
     await waitFor(async () => (await stats('q')).dlq_depth === 1);
     expect((await dead('q'))[0]).toMatchObject({ id: third?.id, retries: 1 });
   });
@@ -358,7 +391,11 @@ describe('named queues', () => {
     expect(await code('iii::durable::publish', { topic: 't' })).toBe('deserialization_error');
     expect(await dead('unknown')).toEqual([]);
     expect(await stats('unknown')).toMatchObject({ depth: 0, consumer_count: 0, dlq_depth: 0, config: null });
-    expect(await call('engine::queue::list_topics', {})).toEqual([{ name: 'default', broker_type: 'function_queue', subscriber_count: 10 }]);
-    expect(await call('engine::queue::dlq_topics', null)).toEqual([{ topic: 'default', broker_type: 'function_queue', message_count: 0 }]);
+    expect(await call('engine::queue::list_topics', {})).toEqual([
+      { name: 'default', broker_type: 'function_queue', subscriber_count: 10 },
+    ]);
+    expect(await call('engine::queue::dlq_topics', null)).toEqual([
+      { topic: 'default', broker_type: 'function_queue', message_count: 0 },
+    ]);
   });
 });

@@ -97,10 +97,13 @@ describe('the queue under a seeded storm', () => {
       client = next.worker('client');
       offer(next);
     };
-    const call = <T>(functionId: string, payload: unknown): Promise<T> => client.trigger<unknown, T>({ function_id: functionId, payload });
+    const call = <T>(functionId: string, payload: unknown): Promise<T> =>
+      client.trigger<unknown, T>({ function_id: functionId, payload });
     const deadOf = (topic: string): Promise<Dead[]> => call('engine::queue::dlq_messages', { topic, limit: 1_000 });
     const quiet = async (): Promise<boolean> => {
-      const all = await Promise.all(['fifo', 'plain'].map((topic) => call<Stats>('engine::queue::topic_stats', { topic })));
+      const all = await Promise.all(
+        ['fifo', 'plain'].map((topic) => call<Stats>('engine::queue::topic_stats', { topic })),
+      );
       return all.every(({ depth, delayed }) => depth === 0 && delayed === 0);
     };
 
@@ -113,7 +116,11 @@ describe('the queue under a seeded storm', () => {
             const queue = random() < 0.6 ? 'fifo' : 'plain';
             const data = { id: nextId++, group: GROUPS[Math.floor(random() * GROUPS.length)] as string };
             const action = TriggerAction.Enqueue({ queue });
-            const { messageReceiptId } = await client.trigger<Data, { messageReceiptId: string }>({ function_id: 'job', payload: data, action });
+            const { messageReceiptId } = await client.trigger<Data, { messageReceiptId: string }>({
+              function_id: 'job',
+              payload: data,
+              action,
+            });
             fates.set(messageReceiptId, { queue, data, failures: 0, done: 0 });
           }
         } else if (what < 0.8) {
@@ -137,7 +144,9 @@ describe('the queue under a seeded storm', () => {
         return quiet();
       });
 
-      const dead = new Map((await Promise.all(['fifo', 'plain'].map(deadOf))).flat().map((entry) => [entry.message_receipt_id, entry]));
+      const dead = new Map(
+        (await Promise.all(['fifo', 'plain'].map(deadOf))).flat().map((entry) => [entry.message_receipt_id, entry]),
+      );
       for (const [receipt, fate] of fates) {
         const entry = dead.get(receipt);
         if (entry === undefined) {

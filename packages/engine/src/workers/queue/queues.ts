@@ -2,12 +2,12 @@
  * The named queues: which are configured, and the runner of each line. A queue that leaves the
  * configuration keeps its jobs; they wait until it is back.
  */
+import { toErrorBody } from '@trine/protocol';
 import { nearestName } from '../../core/input-fault.js';
 import type { WorkerHost } from '../../core/worker-host.js';
 import type { Broker, Line } from './adapters/index.js';
 import type { NamedQueueConfig } from './config.js';
 import { enqueueError, queueNotFound } from './errors.js';
-import { toErrorBody } from '@trine/protocol';
 import type { LineRunner } from './line-runner.js';
 import { isFifo, jobFor, policyOf, type EnqueueRequest } from './named-queue.js';
 
@@ -31,7 +31,8 @@ export class Queues {
   /** Puts a configuration in force: all of it or nothing. Running jobs are untouched, nothing is charged. */
   async configure(configs: ReadonlyMap<string, NamedQueueConfig>): Promise<void> {
     const next = new Map<string, NamedQueue>();
-    for (const [name, config] of configs) next.set(name, { line: await this.#broker.openQueue(name, isFifo(config)), config });
+    for (const [name, config] of configs)
+      next.set(name, { line: await this.#broker.openQueue(name, isFifo(config)), config });
     const before = this.#configured;
     this.#configured = next;
     for (const [name, { line }] of before) {
@@ -39,11 +40,15 @@ export class Queues {
       this.#runnerOf(line).setPolicy(undefined);
       const { waiting, delayed, running } = line.stats;
       if (waiting + delayed + running > 0) {
-        this.#host.log.warn('a queue with jobs was removed from the configuration: they wait until it is back', { queue: name, jobs: waiting + delayed + running });
+        this.#host.log.warn('a queue with jobs was removed from the configuration: they wait until it is back', {
+          queue: name,
+          jobs: waiting + delayed + running,
+        });
       }
     }
     for (const [name, { line, config }] of next) {
-      if (JSON.stringify(before.get(name)?.config) !== JSON.stringify(config)) this.#runnerOf(line).setPolicy(policyOf(name, config));
+      if (JSON.stringify(before.get(name)?.config) !== JSON.stringify(config))
+        this.#runnerOf(line).setPolicy(policyOf(name, config));
     }
   }
 

@@ -201,12 +201,16 @@ export default defineStore({
          traceparent, baggage, created_at, attempts, max_attempts, backoff_ms, lost, redrives)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, 0, 0)`,
     );
-    const insertMessage = db.prepare('INSERT INTO queue_messages (id, topic, receipt, data, size, traceparent, baggage, created_at, refs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)');
+    const insertMessage = db.prepare(
+      'INSERT INTO queue_messages (id, topic, receipt, data, size, traceparent, baggage, created_at, refs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
+    );
     // Rowid lookups.
     const deleteJob = db.prepare('DELETE FROM queue_jobs WHERE seq = ? RETURNING message').pluck();
     const unref = db.prepare('UPDATE queue_messages SET refs = refs - 1 WHERE id = ? RETURNING refs').pluck();
     const deleteMessage = db.prepare('DELETE FROM queue_messages WHERE id = ?');
-    const postpone = db.prepare('UPDATE queue_jobs SET due = ?, delay = ?, attempts = ?, lost = ?, errors = ? WHERE seq = ?');
+    const postpone = db.prepare(
+      'UPDATE queue_jobs SET due = ?, delay = ?, attempts = ?, lost = ?, errors = ? WHERE seq = ?',
+    );
     const bury = db.prepare(
       `INSERT INTO queue_dead (seq, line, job_id, receipt, function_id, namespace, group_key, data, size, metadata, traceparent,
          baggage, created_at, attempts, max_attempts, backoff_ms, redrives, errors, error, error_code, failed_at)
@@ -224,12 +228,20 @@ export default defineStore({
     );
     const deleteDead = db.prepare('DELETE FROM queue_dead WHERE seq = ?');
     // Index queue_messages_held.
-    const held = db.prepare('SELECT id, receipt, size, created_at AS createdAt FROM queue_messages WHERE topic = ? AND refs = 0 ORDER BY id LIMIT ?');
+    const held = db.prepare(
+      'SELECT id, receipt, size, created_at AS createdAt FROM queue_messages WHERE topic = ? AND refs = 0 ORDER BY id LIMIT ?',
+    );
     const claim = db.prepare('UPDATE queue_messages SET refs = 1 WHERE id = ?');
-    const dropHeld = db.prepare(`DELETE FROM queue_messages WHERE id IN (SELECT id FROM queue_messages WHERE topic = ? AND refs = 0 ORDER BY id)
-       AND created_at < ? RETURNING size`).pluck();
+    const dropHeld = db
+      .prepare(
+        `DELETE FROM queue_messages WHERE id IN (SELECT id FROM queue_messages WHERE topic = ? AND refs = 0 ORDER BY id)
+       AND created_at < ? RETURNING size`,
+      )
+      .pluck();
     // Index queue_jobs_lane.
-    const oldest = db.prepare('SELECT seq, size FROM queue_jobs WHERE lane = ? AND seq > ? AND due IS NULL ORDER BY seq LIMIT ?');
+    const oldest = db.prepare(
+      'SELECT seq, size FROM queue_jobs WHERE lane = ? AND seq > ? AND due IS NULL ORDER BY seq LIMIT ?',
+    );
 
     function end(seq: number): boolean {
       const message = deleteJob.get(seq) as number | null | undefined;
@@ -241,10 +253,20 @@ export default defineStore({
     return {
       /** Relative delays never grow because the clock was set back while the engine was down. */
       start(now: number): void {
-        db.prepare('UPDATE queue_jobs SET due = @now + delay WHERE due IS NOT NULL AND due > @now + delay').run({ now });
+        db.prepare('UPDATE queue_jobs SET due = @now + delay WHERE due IS NOT NULL AND due > @now + delay').run({
+          now,
+        });
       },
 
-      putLine(id: number, isTopic: number, name: string, namespace: string, functionId: string, settings: string, offlineSince: number | null): void {
+      putLine(
+        id: number,
+        isTopic: number,
+        name: string,
+        namespace: string,
+        functionId: string,
+        settings: string,
+        offlineSince: number | null,
+      ): void {
         putLine.run(id, isTopic, name, namespace, functionId, settings, offlineSince);
       },
 
@@ -264,8 +286,30 @@ export default defineStore({
         putLine.run(id, 1, topic, namespace, functionId, settings, null);
         let count = 0;
         let bytes = 0;
-        for (const message of held.all(topic, reserved) as { id: number; receipt: string; size: number; createdAt: number }[]) {
-          insertJob.run(firstSeq + count, id, lane, message.receipt, functionId, namespace, null, message.id, null, message.size, null, null, null, message.createdAt, maxAttempts, backoffMs);
+        for (const message of held.all(topic, reserved) as {
+          id: number;
+          receipt: string;
+          size: number;
+          createdAt: number;
+        }[]) {
+          insertJob.run(
+            firstSeq + count,
+            id,
+            lane,
+            message.receipt,
+            functionId,
+            namespace,
+            null,
+            message.id,
+            null,
+            message.size,
+            null,
+            null,
+            null,
+            message.createdAt,
+            maxAttempts,
+            backoffMs,
+          );
           claim.run(message.id);
           count++;
           bytes += message.size;
@@ -289,7 +333,24 @@ export default defineStore({
         maxAttempts: number,
         backoffMs: number,
       ): void {
-        insertJob.run(seq, line, lane, receipt, functionId, namespace, group, null, data, data.length, metadata, traceparent, baggage, createdAt, maxAttempts, backoffMs);
+        insertJob.run(
+          seq,
+          line,
+          lane,
+          receipt,
+          functionId,
+          namespace,
+          group,
+          null,
+          data,
+          data.length,
+          metadata,
+          traceparent,
+          baggage,
+          createdAt,
+          maxAttempts,
+          backoffMs,
+        );
       },
 
       /** @param deliveries - per subscription: seq, line, lane, receipt, function, namespace, max attempts, backoff */
@@ -303,11 +364,42 @@ export default defineStore({
         createdAt: number,
         deliveries: readonly (string | number)[],
       ): void {
-        insertMessage.run(id, topic, receipt, data, data.length, traceparent, baggage, createdAt, deliveries.length / DELIVERY_WIDTH);
+        insertMessage.run(
+          id,
+          topic,
+          receipt,
+          data,
+          data.length,
+          traceparent,
+          baggage,
+          createdAt,
+          deliveries.length / DELIVERY_WIDTH,
+        );
         for (let i = 0; i < deliveries.length; i += DELIVERY_WIDTH) {
-          const [seq, line, lane, own, functionId, namespace, maxAttempts, backoffMs] = deliveries.slice(i, i + DELIVERY_WIDTH);
-          if (lineExists.get(line) === undefined) throw new Error(`a subscription of topic '${topic}' could not be stored`);
-          insertJob.run(seq, line, lane, own, functionId, namespace, null, id, null, data.length, null, null, null, createdAt, maxAttempts, backoffMs);
+          const [seq, line, lane, own, functionId, namespace, maxAttempts, backoffMs] = deliveries.slice(
+            i,
+            i + DELIVERY_WIDTH,
+          );
+          if (lineExists.get(line) === undefined)
+            throw new Error(`a subscription of topic '${topic}' could not be stored`);
+          insertJob.run(
+            seq,
+            line,
+            lane,
+            own,
+            functionId,
+            namespace,
+            null,
+            id,
+            null,
+            data.length,
+            null,
+            null,
+            null,
+            createdAt,
+            maxAttempts,
+            backoffMs,
+          );
         }
       },
 
@@ -321,7 +413,12 @@ export default defineStore({
       },
 
       /** The oldest jobs of a lane that lie beyond what is in memory. */
-      expireStored(line: number, lane: number, after: number, limit: number): { readonly count: number; readonly bytes: number } {
+      expireStored(
+        line: number,
+        lane: number,
+        after: number,
+        limit: number,
+      ): { readonly count: number; readonly bytes: number } {
         let bytes = 0;
         const rows = oldest.all(lane, after, limit) as { seq: number; size: number }[];
         for (const row of rows) {
@@ -336,7 +433,15 @@ export default defineStore({
         postpone.run(due, delay, attempts, lost, errors, seq);
       },
 
-      deadLetter(seq: number, jobId: string, attempts: number, errors: string | null, error: string, code: string, failedAt: number): void {
+      deadLetter(
+        seq: number,
+        jobId: string,
+        attempts: number,
+        errors: string | null,
+        error: string,
+        code: string,
+        failedAt: number,
+      ): void {
         bury.run(jobId, attempts, errors, error, code, failedAt, seq);
         end(seq);
       },
@@ -379,7 +484,9 @@ export default defineStore({
 
   reads(db: Database) {
     // Index queue_jobs_lane. Postponed jobs are read by their number when they are due.
-    const page = db.prepare(`SELECT ${JOB_COLUMNS} FROM ${JOBS} WHERE j.lane = ? AND j.seq > ? AND j.due IS NULL ORDER BY j.seq LIMIT ?`);
+    const page = db.prepare(
+      `SELECT ${JOB_COLUMNS} FROM ${JOBS} WHERE j.lane = ? AND j.seq > ? AND j.due IS NULL ORDER BY j.seq LIMIT ?`,
+    );
     const load = db.prepare(`SELECT ${JOB_COLUMNS} FROM ${JOBS} WHERE j.seq = ?`);
     // Index queue_dead_line.
     const deadKeys = db.prepare(
@@ -405,7 +512,11 @@ export default defineStore({
       snapshot(): Snapshot {
         const one = (sql: string): number => (db.prepare(sql).pluck().get() as number | null) ?? 0;
         return {
-          lastSeq: Math.max(one('SELECT max(seq) FROM queue_jobs'), one('SELECT max(id) FROM queue_messages'), one('SELECT max(seq) FROM queue_dead')),
+          lastSeq: Math.max(
+            one('SELECT max(seq) FROM queue_jobs'),
+            one('SELECT max(id) FROM queue_messages'),
+            one('SELECT max(seq) FROM queue_dead'),
+          ),
           lastLane: one('SELECT max(lane) FROM queue_jobs'),
           lines: db
             .prepare(
@@ -420,9 +531,15 @@ export default defineStore({
                JOIN queue_jobs j ON j.seq = l.first ORDER BY l.first`,
             )
             .all() as LaneRow[],
-          delayed: db.prepare('SELECT seq, lane, due FROM queue_jobs WHERE due IS NOT NULL').all() as Snapshot['delayed'],
+          delayed: db
+            .prepare('SELECT seq, lane, due FROM queue_jobs WHERE due IS NOT NULL')
+            .all() as Snapshot['delayed'],
           dead: db.prepare('SELECT line, count(*) AS count FROM queue_dead GROUP BY line').all() as Snapshot['dead'],
-          held: db.prepare('SELECT topic, count(*) AS count, sum(size) AS bytes FROM queue_messages WHERE refs = 0 GROUP BY topic').all() as Snapshot['held'],
+          held: db
+            .prepare(
+              'SELECT topic, count(*) AS count, sum(size) AS bytes FROM queue_messages WHERE refs = 0 GROUP BY topic',
+            )
+            .all() as Snapshot['held'],
         };
       },
 
@@ -443,7 +560,9 @@ export default defineStore({
       browseDead(lines: readonly number[], offset: number, limit: number): DeadRow[] {
         const marks = lines.map(() => '?').join(', ');
         return db
-          .prepare(`SELECT ${DEAD_COLUMNS} FROM queue_dead WHERE line IN (${marks}) ORDER BY failed_at DESC, seq DESC LIMIT ? OFFSET ?`)
+          .prepare(
+            `SELECT ${DEAD_COLUMNS} FROM queue_dead WHERE line IN (${marks}) ORDER BY failed_at DESC, seq DESC LIMIT ? OFFSET ?`,
+          )
           .all(...lines, limit, offset) as DeadRow[];
       },
 

@@ -29,7 +29,10 @@ export interface SubscriberSettings extends Attempts {
  *
  * @throws Error when neither `topic` nor `queue` names a topic
  */
-export function parseSubscriber(trigger: TriggerBinding): { readonly topic: string; readonly settings: SubscriberSettings } {
+export function parseSubscriber(trigger: TriggerBinding): {
+  readonly topic: string;
+  readonly settings: SubscriberSettings;
+} {
   const config = asObject(trigger.config);
   const topic = [config['topic'], config['queue']].find((name) => typeof name === 'string' && name !== '');
   if (typeof topic !== 'string') {

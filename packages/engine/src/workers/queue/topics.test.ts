@@ -35,16 +35,31 @@ describe('durable topics', () => {
     await engine.stop();
     await start();
   };
-  const call = <T>(functionId: string, payload: unknown): Promise<T> => client.trigger<unknown, T>({ function_id: functionId, payload });
-  const publish = (data: unknown, topic = 'link.updated'): Promise<unknown> => call('iii::durable::publish', { topic, data });
+  const call = <T>(functionId: string, payload: unknown): Promise<T> =>
+    client.trigger<unknown, T>({ function_id: functionId, payload });
+  const publish = (data: unknown, topic = 'link.updated'): Promise<unknown> =>
+    call('iii::durable::publish', { topic, data });
   const subscriptions = (): Promise<SubscriptionInfo[]> => call('engine::queue::subscriptions', {});
-  const stats = (topic = 'link.updated'): Promise<{ depth: number; delayed: number; dlq_depth: number; held: number }> => call('engine::queue::topic_stats', { topic });
-  const dead = (): Promise<{ payload: unknown; error: string; retries: number }[]> => call('engine::queue::dlq_messages', { topic: 'link.updated' });
+  const stats = (
+    topic = 'link.updated',
+  ): Promise<{ depth: number; delayed: number; dlq_depth: number; held: number }> =>
+    call('engine::queue::topic_stats', { topic });
+  const dead = (): Promise<{ payload: unknown; error: string; retries: number }[]> =>
+    call('engine::queue::dlq_messages', { topic: 'link.updated' });
   /** A worker whose function keeps what it gets, subscribed. */
-  const subscriber = async (name: string, functionId: string, config: object = {}, seen: unknown[] = []): Promise<{ worker: EmbeddedWorker; seen: unknown[] }> => {
+  const subscriber = async (
+    name: string,
+    functionId: string,
+    config: object = {},
+    seen: unknown[] = [],
+  ): Promise<{ worker: EmbeddedWorker; seen: unknown[] }> => {
     const worker = engine.worker(name);
     worker.registerFunction(functionId, (data) => void seen.push(data));
-    await worker.registerTrigger({ type: 'durable:subscriber', function_id: functionId, config: { topic: 'link.updated', ...config } }).ready;
+    await worker.registerTrigger({
+      type: 'durable:subscriber',
+      function_id: functionId,
+      config: { topic: 'link.updated', ...config },
+    }).ready;
     return { worker, seen };
   };
 
@@ -111,7 +126,11 @@ describe('durable topics', () => {
 
   it('ends with an explicit unregister, keeps its backlog, and is live again with the same function', async () => {
     const worker = engine.worker('w');
-    const trigger = worker.registerTrigger({ type: 'durable:subscriber', function_id: 'late::on', config: { topic: 'link.updated' } });
+    const trigger = worker.registerTrigger({
+      type: 'durable:subscriber',
+      function_id: 'late::on',
+      config: { topic: 'link.updated' },
+    });
     await trigger.ready;
     await publish('before');
     trigger.unregister();
@@ -147,9 +166,16 @@ describe('durable topics', () => {
     await worker.shutdown();
     for (let i = 0; i < 3; i++) await publish(i);
     const request = { topic: 'link.updated', function_id: 'w::on', discard_backlog: true };
-    expect(await call('iii::durable::unsubscribe', request)).toEqual({ topic: 'link.updated', function_id: 'w::on', unsubscribed: true, discarded: 3 });
+    expect(await call('iii::durable::unsubscribe', request)).toEqual({
+      topic: 'link.updated',
+      function_id: 'w::on',
+      unsubscribed: true,
+      discarded: 3,
+    });
     expect(await subscriptions()).toMatchObject([{ state: 'ended', waiting: 0 }]);
-    expect(await call('iii::durable::unsubscribe', { ...request, function_id: 'nobody' })).toMatchObject({ unsubscribed: false });
+    expect(await call('iii::durable::unsubscribe', { ...request, function_id: 'nobody' })).toMatchObject({
+      unsubscribed: false,
+    });
   });
 
   it('lets the oldest expire when a backlog is full, and counts them', async () => {
@@ -170,7 +196,12 @@ describe('durable topics', () => {
       throw new Error('forced failure');
     });
     const config = { queue: 'link.updated', queue_config: { maxRetries: 1, backoffDelayMs: 500 } };
-    await worker.registerTrigger({ type: 'durable:subscriber', function_id: 'fails::on', config, metadata: { tenant: 'x' } }).ready;
+    await worker.registerTrigger({
+      type: 'durable:subscriber',
+      function_id: 'fails::on',
+      config,
+      metadata: { tenant: 'x' },
+    }).ready;
     await publish({ code: 'a' });
     await waitFor(async () => (await stats()).delayed === 1);
     await clock.advance(500);
@@ -182,13 +213,19 @@ describe('durable topics', () => {
     await worker.shutdown();
     await restart();
     expect(await dead()).toMatchObject([{ payload: { code: 'a' }, error: 'forced failure', retries: 2 }]);
-    expect(await call('iii::queue::redrive', { topic: 'link.updated' })).toEqual({ queue: 'link.updated', redriven: 1 });
+    expect(await call('iii::queue::redrive', { topic: 'link.updated' })).toEqual({
+      queue: 'link.updated',
+      redriven: 1,
+    });
     const { seen } = await subscriber('w', 'fails::on');
     await waitFor(() => seen.length === 1);
   });
 
   it('asks the condition each time: false skips, an error is a failed attempt, an absent one is waited for', async () => {
-    const { seen } = await subscriber('w', 'w::on', { condition_function_id: 'w::if', queue_config: { max_retries: 2 } });
+    const { seen } = await subscriber('w', 'w::on', {
+      condition_function_id: 'w::if',
+      queue_config: { max_retries: 2 },
+    });
     await publish({ want: true });
     await waitFor(async () => (await stats()).depth === 1);
     const asked: unknown[] = [];
@@ -212,7 +249,10 @@ describe('durable topics', () => {
 
   it('refuses a trigger without a topic', async () => {
     const refused = client.registerTrigger({ type: 'durable:subscriber', function_id: 'a::b', config: {} }).ready;
-    await expect(refused).rejects.toMatchObject({ code: 'trigger_registration_failed', message: expect.stringContaining('topic') as string });
+    await expect(refused).rejects.toMatchObject({
+      code: 'trigger_registration_failed',
+      message: expect.stringContaining('topic') as string,
+    });
   });
 
   it('lists topics without inner names', async () => {

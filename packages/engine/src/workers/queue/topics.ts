@@ -137,14 +137,24 @@ export class Topics {
     }
     await this.#broker.publish(
       message,
-      active.map(({ line, settings }) => ({ line, attempts: { maxAttempts: settings.maxAttempts, backoffMs: settings.backoffMs } })),
+      active.map(({ line, settings }) => ({
+        line,
+        attempts: { maxAttempts: settings.maxAttempts, backoffMs: settings.backoffMs },
+      })),
     );
     for (const subscription of active) this.#watchBacklog(subscription);
   }
 
   /** Ends a subscription. Answers undefined when there is none, else how many messages were dropped. */
-  async unsubscribe(topic: string, functionId: string, namespace: string, discardBacklog: boolean): Promise<number | undefined> {
-    const subscription = this.of(topic).find(({ line }) => line.functionId === functionId && line.namespace === namespace);
+  async unsubscribe(
+    topic: string,
+    functionId: string,
+    namespace: string,
+    discardBacklog: boolean,
+  ): Promise<number | undefined> {
+    const subscription = this.of(topic).find(
+      ({ line }) => line.functionId === functionId && line.namespace === namespace,
+    );
     if (subscription === undefined) return undefined;
     for (const id of subscription.triggers.keys()) this.#byTrigger.delete(id);
     subscription.triggers.clear();
@@ -166,7 +176,8 @@ export class Topics {
     const { count, bytes } = this.#broker.held(topic);
     if (count >= MAX_HELD_MESSAGES) return `${count} messages`;
     if (count > 0 && bytes + data.length > MAX_HELD_BYTES) return `${bytes} bytes`;
-    if (count === 0 && this.#broker.heldTopics().size >= MAX_HELD_TOPICS) return `messages beside ${MAX_HELD_TOPICS} other such topics`;
+    if (count === 0 && this.#broker.heldTopics().size >= MAX_HELD_TOPICS)
+      return `messages beside ${MAX_HELD_TOPICS} other such topics`;
     return undefined;
   }
 
@@ -232,16 +243,30 @@ export class Topics {
         expired += count;
       }
     } catch (error) {
-      this.#host.log.error('old messages of a full subscription could not be dropped', { topic: line.name, error: toErrorBody(error).message });
+      this.#host.log.error('old messages of a full subscription could not be dropped', {
+        topic: line.name,
+        error: toErrorBody(error).message,
+      });
     }
     subscription.trimming = false;
     if (expired > 0) {
-      this.#host.log.warn('messages of a subscription expired: its backlog is full', { topic: line.name, function: line.functionId, expired });
+      this.#host.log.warn('messages of a subscription expired: its backlog is full', {
+        topic: line.name,
+        function: line.functionId,
+        expired,
+      });
     }
   }
 
   #add(line: Line, settings: SubscriberSettings): Subscription {
-    const subscription = { line, runner: this.#runnerOf(line), settings, triggers: new Map(), trimming: false, warned: false };
+    const subscription = {
+      line,
+      runner: this.#runnerOf(line),
+      settings,
+      triggers: new Map(),
+      trimming: false,
+      warned: false,
+    };
     const others = this.#byTopic.get(line.name);
     if (others === undefined) this.#byTopic.set(line.name, [subscription]);
     else others.push(subscription);
@@ -260,24 +285,39 @@ export class Topics {
     try {
       for (const topic of [...this.#broker.heldTopics().keys()]) {
         const expired = await this.#broker.dropHeld(topic, now - HELD_RETENTION_MS);
-        if (expired > 0) this.#host.log.warn('messages of a topic expired: nobody subscribed within a day', { topic, expired });
+        if (expired > 0)
+          this.#host.log.warn('messages of a topic expired: nobody subscribed within a day', { topic, expired });
       }
       for (const subscription of this.all()) await this.#retire(subscription, now);
     } catch (error) {
-      this.#host.log.error('retention of topics could not be applied: trying again later', { error: toErrorBody(error).message });
+      this.#host.log.error('retention of topics could not be applied: trying again later', {
+        error: toErrorBody(error).message,
+      });
     }
     if (!this.#stopped) this.#sweeper = this.#host.clock.setTimer(() => void this.#sweep(), SWEEP_EVERY_MS);
   }
 
   async #retire(subscription: Subscription, now: number): Promise<void> {
     const { line } = subscription;
-    if (line.offlineSince !== undefined && line.endedAt === undefined && now - line.offlineSince >= SUBSCRIPTION_RETENTION_MS) {
-      this.#host.log.warn('a subscription ended: its worker was away for too long', { topic: line.name, function: line.functionId });
+    if (
+      line.offlineSince !== undefined &&
+      line.endedAt === undefined &&
+      now - line.offlineSince >= SUBSCRIPTION_RETENTION_MS
+    ) {
+      this.#host.log.warn('a subscription ended: its worker was away for too long', {
+        topic: line.name,
+        function: line.functionId,
+      });
       await this.#broker.endSubscription(line, now);
     }
     if (line.endedAt === undefined || now - line.endedAt < SUBSCRIPTION_RETENTION_MS) return;
     const dropped = await this.#broker.dropBacklog(line);
-    if (dropped > 0) this.#host.log.warn('the backlog of an ended subscription was dropped', { topic: line.name, function: line.functionId, dropped });
+    if (dropped > 0)
+      this.#host.log.warn('the backlog of an ended subscription was dropped', {
+        topic: line.name,
+        function: line.functionId,
+        dropped,
+      });
     await this.#broker.removeLine(line);
     if (this.#broker.find(line) === undefined) this.#remove(subscription);
   }

@@ -50,7 +50,10 @@ interface Held {
 
 /** @param file - SQLite file; undefined = the engine's own */
 export async function openBuiltin(host: WorkerHost, file: string | undefined, events: BrokerEvents): Promise<Broker> {
-  const store = await host.storage.open({ module: builtUrl(import.meta.url, '../store.js'), ...(file === undefined ? {} : { file }) });
+  const store = await host.storage.open({
+    module: builtUrl(import.meta.url, '../store.js'),
+    ...(file === undefined ? {} : { file }),
+  });
   const offset = host.clock.now() - host.clock.monotonic();
   await store.write('start', Math.round(offset + host.clock.monotonic()));
   return new BuiltinBroker(host, store, offset, await store.read<Snapshot>('snapshot'), events);
@@ -115,7 +118,12 @@ class BuiltinBroker implements Broker {
     return line;
   }
 
-  subscribe(spec: LineSpec, settings: string, serial: boolean, attempts: Attempts): { readonly line: Line; readonly committed: Promise<void> } {
+  subscribe(
+    spec: LineSpec,
+    settings: string,
+    serial: boolean,
+    attempts: Attempts,
+  ): { readonly line: Line; readonly committed: Promise<void> } {
     const known = this.find(spec);
     const line = known ?? this.#addLine(this.#nextLine++, spec, settings, serial);
     line.settings = settings;
@@ -131,7 +139,19 @@ class BuiltinBroker implements Broker {
     const firstSeq = this.#nextSeq;
     this.#nextSeq += reserved;
     const committed = this.#store
-      .write<Held>('subscribe', line.id, spec.name, spec.namespace, spec.functionId, settings, lane.id, firstSeq, reserved, maxAttempts, backoffMs)
+      .write<Held>(
+        'subscribe',
+        line.id,
+        spec.name,
+        spec.namespace,
+        spec.functionId,
+        settings,
+        lane.id,
+        firstSeq,
+        reserved,
+        maxAttempts,
+        backoffMs,
+      )
       .then(
         ({ count, bytes }) => {
           lane.count += count;
@@ -174,7 +194,11 @@ class BuiltinBroker implements Broker {
     const postponed = this.#delayed.remove(({ lane }) => lane.line === own);
     this.#keptDelayed.delete(own);
     if (postponed.length > 0) {
-      await this.#store.write('expire', own.id, postponed.map(({ seq }) => seq));
+      await this.#store.write(
+        'expire',
+        own.id,
+        postponed.map(({ seq }) => seq),
+      );
       for (const { lane, job } of postponed) {
         lane.delayed--;
         this.#ended(lane, job?.data.length ?? 0);
@@ -228,7 +252,10 @@ class BuiltinBroker implements Broker {
     this.#accepted(lane, { ...job, seq, jobId: undefined, attempts: 0, lost: 0, redelivered: false, failures: NONE });
   }
 
-  async publish(message: Message, lines: readonly { readonly line: Line; readonly attempts: Attempts }[]): Promise<void> {
+  async publish(
+    message: Message,
+    lines: readonly { readonly line: Line; readonly attempts: Attempts }[],
+  ): Promise<void> {
     const { topic, data, traceparent, baggage, createdAt } = message;
     const id = this.#nextSeq++;
     const receipt = this.#host.random.uuid();
@@ -258,11 +285,30 @@ class BuiltinBroker implements Broker {
       lane.count++;
       own.bytes += data.length;
       jobs.push({ lane, job });
-      deliveries.push(job.seq, own.id, lane.id, job.receipt, job.functionId, job.namespace, job.maxAttempts, job.backoffMs);
+      deliveries.push(
+        job.seq,
+        own.id,
+        lane.id,
+        job.receipt,
+        job.functionId,
+        job.namespace,
+        job.maxAttempts,
+        job.backoffMs,
+      );
     }
     if (jobs.length === 0) this.#countHeld(topic, 1, data.length);
     try {
-      await this.#store.write('publish', id, topic, receipt, data, traceparent ?? null, baggage ?? null, createdAt, deliveries);
+      await this.#store.write(
+        'publish',
+        id,
+        topic,
+        receipt,
+        data,
+        traceparent ?? null,
+        baggage ?? null,
+        createdAt,
+        deliveries,
+      );
     } catch (error) {
       for (const { lane } of jobs) {
         lane.line.bytes -= data.length;
@@ -294,7 +340,11 @@ class BuiltinBroker implements Broker {
     for (const lane of [...own.lanes.values()]) {
       const dropped = lane.drop(count - expired);
       if (dropped.length > 0) {
-        await this.#store.write('expire', own.id, dropped.map((job) => job.seq));
+        await this.#store.write(
+          'expire',
+          own.id,
+          dropped.map((job) => job.seq),
+        );
         for (const job of dropped) this.#ended(lane, job.data.length);
         expired += dropped.length;
       }
@@ -350,18 +400,27 @@ class BuiltinBroker implements Broker {
     }
     // A serial lane goes on when this is committed, another one when the answer is here.
     const held = lane.line.serial;
-    if (!held) lane.running--;
-    if (decision.kind !== 'postpone' && !held) lane.ending++;
+    if (!held) {
+      lane.running--;
+      lane.ending++;
+    }
     if (decision.kind === 'postpone') {
       const due = this.#now() + decision.delayMs;
       job.attempts = decision.attempts;
       job.lost = decision.lost;
       job.failures = decision.failures;
       job.redelivered = true;
-      if (!held) lane.delayed++;
-      await this.#commitEnd('postpone', job.seq, due, decision.delayMs, job.attempts, job.lost, textOfFailures(job.failures));
+      await this.#commitEnd(
+        'postpone',
+        job.seq,
+        due,
+        decision.delayMs,
+        job.attempts,
+        job.lost,
+        textOfFailures(job.failures),
+      );
       if (held) lane.running--;
-      else lane.delayed--;
+      else lane.ending--;
       this.#postpone(lane, job, Math.max(0, due - this.#now()));
       return;
     }
@@ -371,7 +430,16 @@ class BuiltinBroker implements Broker {
     } else {
       const { attempts, failures, error, code } = decision;
       const id = job.jobId ?? this.#host.random.uuid();
-      await this.#commitEnd('deadLetter', job.seq, id, attempts, textOfFailures(failures), error, code, this.#host.clock.now());
+      await this.#commitEnd(
+        'deadLetter',
+        job.seq,
+        id,
+        attempts,
+        textOfFailures(failures),
+        error,
+        code,
+        this.#host.clock.now(),
+      );
       lane.line.dead++;
     }
     if (held) lane.running--;
@@ -459,7 +527,12 @@ class BuiltinBroker implements Broker {
     const byId = new Map<number, BuiltinLine>();
     for (const row of snapshot.lines) {
       const { name, namespace, functionId } = row;
-      const line = this.#addLine(row.id, { kind: row.isTopic === 1 ? 'subscription' : 'queue', name, namespace, functionId }, row.settings, false);
+      const line = this.#addLine(
+        row.id,
+        { kind: row.isTopic === 1 ? 'subscription' : 'queue', name, namespace, functionId },
+        row.settings,
+        false,
+      );
       line.offlineSince = row.offlineSince ?? undefined;
       line.endedAt = row.endedAt ?? undefined;
       line.expired = row.expired;
@@ -477,7 +550,13 @@ class BuiltinBroker implements Broker {
         continue;
       }
       const group = row.group ?? undefined;
-      const lane = new Lane(row.lane, laneKey(row.functionId, row.namespace, group), line, row.functionId, row.namespace);
+      const lane = new Lane(
+        row.lane,
+        laneKey(row.functionId, row.namespace, group),
+        line,
+        row.functionId,
+        row.namespace,
+      );
       // Two lanes of one key come from a change between fifo and standard: both are worked off.
       line.lanes.set(line.lanes.has(lane.key) ? `${lane.key}\u0000${lane.id}` : lane.key, lane);
       lane.count = row.count;
@@ -499,7 +578,9 @@ class BuiltinBroker implements Broker {
   #addLine(id: number, spec: LineSpec, settings: string, serial: boolean): BuiltinLine {
     const line: BuiltinLine = new BuiltinLine(id, spec, settings, serial, (lane): boolean => {
       const next = lane.peek();
-      return this.#events.missing(line, next?.functionId ?? lane.functionId, next?.namespace ?? lane.namespace) !== undefined;
+      return (
+        this.#events.missing(line, next?.functionId ?? lane.functionId, next?.namespace ?? lane.namespace) !== undefined
+      );
     });
     this.#lines.set(keyOf(spec), line);
     this.#lineOrder.push(line);
@@ -545,7 +626,10 @@ class BuiltinBroker implements Broker {
       this.#wake(lane);
     } catch (error) {
       if (isClosed(error)) return;
-      this.#host.log.error('jobs could not be read from the store: trying again', { queue: lane.line.name, error: toErrorBody(error).message });
+      this.#host.log.error('jobs could not be read from the store: trying again', {
+        queue: lane.line.name,
+        error: toErrorBody(error).message,
+      });
       this.#host.clock.setTimer(() => {
         lane.loading = false;
         this.#wake(lane);
@@ -655,7 +739,10 @@ class BuiltinBroker implements Broker {
 
   async #readDue(entries: readonly Delayed[]): Promise<void> {
     try {
-      const rows = await this.#store.read<JobRow[]>('load', entries.map((entry) => entry.seq));
+      const rows = await this.#store.read<JobRow[]>(
+        'load',
+        entries.map((entry) => entry.seq),
+      );
       const bySeq = new Map(rows.map((row) => [row.seq, row]));
       for (const { seq, lane } of entries) {
         const row = bySeq.get(seq);
@@ -670,7 +757,9 @@ class BuiltinBroker implements Broker {
       }
     } catch (error) {
       if (isClosed(error)) return;
-      this.#host.log.error('due jobs could not be read from the store: trying again', { error: toErrorBody(error).message });
+      this.#host.log.error('due jobs could not be read from the store: trying again', {
+        error: toErrorBody(error).message,
+      });
       const due = this.#now() + STORE_AGAIN_MS;
       for (const entry of entries) this.#delayed.push({ ...entry, due });
       this.#arm();
@@ -692,7 +781,9 @@ class BuiltinBroker implements Broker {
         break;
       } catch (error) {
         if (this.#stopped || isClosed(error)) return;
-        this.#host.log.error('the end of a job could not be stored: trying again', { error: toErrorBody(error).message });
+        this.#host.log.error('the end of a job could not be stored: trying again', {
+          error: toErrorBody(error).message,
+        });
         await new Promise<void>((again) => this.#host.clock.setTimer(again, STORE_AGAIN_MS));
       }
     }
@@ -721,7 +812,10 @@ class BuiltinBroker implements Broker {
     else this.#heldTopics.set(topic, held);
   }
 
-  async #findDead(lines: readonly Line[], id: string): Promise<{ readonly key: DeadKey; readonly line: BuiltinLine }[]> {
+  async #findDead(
+    lines: readonly Line[],
+    id: string,
+  ): Promise<{ readonly key: DeadKey; readonly line: BuiltinLine }[]> {
     const byId = new Map(lines.map((line) => [(line as BuiltinLine).id, line as BuiltinLine]));
     const keys = await this.#store.read<DeadKey[]>('findDead', id);
     return keys.flatMap((key) => {

@@ -96,7 +96,11 @@ export interface BrokerEvents {
   /** `reserve` may find something in this line. Never called from within `reserve`. */
   ready(line: Line): void;
   /** The function that keeps a job of this line waiting, or undefined when it can run. */
-  missing(line: Line, functionId: string, namespace: string): { readonly functionId: string; readonly namespace: string } | undefined;
+  missing(
+    line: Line,
+    functionId: string,
+    namespace: string,
+  ): { readonly functionId: string; readonly namespace: string } | undefined;
 }
 
 export interface Broker {
@@ -106,7 +110,12 @@ export interface Broker {
   /** Makes a named queue, or finds it. Resolves after the commit. */
   openQueue(name: string, serial: boolean): Promise<Line>;
   /** Makes or renews a subscription; what its topic held becomes its backlog. The line takes publishes at once. */
-  subscribe(spec: LineSpec, settings: string, serial: boolean, attempts: Attempts): { readonly line: Line; readonly committed: Promise<void> };
+  subscribe(
+    spec: LineSpec,
+    settings: string,
+    serial: boolean,
+    attempts: Attempts,
+  ): { readonly line: Line; readonly committed: Promise<void> };
   setSerial(line: Line, serial: boolean): void;
   setOffline(line: Line, since: number | undefined): Promise<void>;
   endSubscription(line: Line, at: number): Promise<void>;
