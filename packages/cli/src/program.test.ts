@@ -10,7 +10,11 @@ beforeAll(async () => {
 afterAll(() => folder.remove());
 
 test('-v prints the bare version on stdout', async () => {
-  expect(await run(['-v'], { cwd: folder.path })).toMatchObject({ exitCode: 0, stdout: `${CLI_VERSION}\n`, stderr: '' });
+  expect(await run(['-v'], { cwd: folder.path })).toMatchObject({
+    exitCode: 0,
+    stdout: `${CLI_VERSION}\n`,
+    stderr: '',
+  });
 });
 
 test('--help lists the commands on stdout', async () => {

@@ -8,10 +8,10 @@ import { nearest } from './terminal/nearest.js';
 import { say } from './terminal/output.js';
 import { CLI_VERSION } from './version.js';
 import type { StartOptions } from './start/start.js';
-import type { TriggerOptions } from './trigger/trigger.js';
+import type { TriggerOptions } from './trigger/options.js';
 import type { ProjectInitOptions } from './project/project-init.js';
 import type { WorkerInitOptions } from './worker/worker-init.js';
-import type { WorkerAddOptions } from './worker/add.js';
+import type { WorkerAddOptions } from './worker/add-options.js';
 
 export const DEFAULT_CONFIG = 'config.yaml';
 
@@ -51,7 +51,11 @@ export function createProgram(): Command {
     .argument('[command]')
     .usage('[options] [command]')
     .addOption(new Option('-c, --config <CONFIG>', `configuration of the engine (default: "${DEFAULT_CONFIG}")`))
-    .addOption(new Option('--use-default-config', 'start with http, state, queue and pubsub, without a file').conflicts('config'))
+    .addOption(
+      new Option('--use-default-config', 'start with http, state, queue and pubsub, without a file').conflicts(
+        'config',
+      ),
+    )
     .addOption(new Option('--no-update-check', 'accepted for compatibility: nothing is ever looked up'))
     .allowExcessArguments(true)
     .action(async (word: string | undefined, options: StartOptions) => {
@@ -170,10 +174,12 @@ function addWorker(program: Command): void {
       .option('--no-wait', 'do not wait until it is ready')
       .option('--port <PORT>', 'worker port of the engine')
       .option('--config <PATH>', 'config.yaml of the project')
-      .action(async (name: string, options: { readonly wait: boolean; readonly port?: string; readonly config?: string }) => {
-        const { workerStart } = await import('./worker/start-stop.js');
-        await workerStart(name, verb, { ...options, configPath: options.config ?? configPath(program) });
-      });
+      .action(
+        async (name: string, options: { readonly wait: boolean; readonly port?: string; readonly config?: string }) => {
+          const { workerStart } = await import('./worker/start-stop.js');
+          await workerStart(name, verb, { ...options, configPath: options.config ?? configPath(program) });
+        },
+      );
   }
   worker
     .command('stop')
@@ -213,8 +219,15 @@ function addNotBuilt(parent: Command, name: string, what: string): void {
 }
 
 function unknownCommand(program: Command, word: string): never {
-  const known = program.commands.flatMap((command) => [command.name(), ...command.aliases()]).filter((name) => !NOT_BUILT.includes(name));
-  const suggestion = nearest(word, known.filter((name) => name.length > 1));
-  const lines = [`error: unknown command '${word}'${suggestion === undefined ? '' : ` (did you mean '${suggestion}'?)`}`];
+  const known = program.commands
+    .flatMap((command) => [command.name(), ...command.aliases()])
+    .filter((name) => !NOT_BUILT.includes(name));
+  const suggestion = nearest(
+    word,
+    known.filter((name) => name.length > 1),
+  );
+  const lines = [
+    `error: unknown command '${word}'${suggestion === undefined ? '' : ` (did you mean '${suggestion}'?)`}`,
+  ];
   throw new CliError([...lines, "For more information, try '--help'."], { exitCode: USAGE_EXIT });
 }

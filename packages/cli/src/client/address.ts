@@ -14,7 +14,11 @@ export interface AddressOptions {
  *
  * @returns a `ws://` or `wss://` URL without a trailing slash
  */
-export function engineUrl(options: AddressOptions, env: NodeJS.ProcessEnv, fallbackPort: number = DEFAULT_PORT): string {
+export function engineUrl(
+  options: AddressOptions,
+  env: NodeJS.ProcessEnv,
+  fallbackPort: number = DEFAULT_PORT,
+): string {
   const { address, port } = options;
   if (address !== undefined || port !== undefined) {
     return `ws://${bracketed(address ?? DEFAULT_HOST)}:${port === undefined ? DEFAULT_PORT : parsePort(port)}`;
@@ -28,7 +32,9 @@ export function engineUrl(options: AddressOptions, env: NodeJS.ProcessEnv, fallb
 export function parsePort(text: string): number {
   const port = Number(text);
   if (!/^\d+$/.test(text) || port < 1 || port > 65_535) {
-    throw new CliError(`error: invalid value '${text}' for '--port <PORT>': a port is a number from 1 to 65535`, { exitCode: USAGE_EXIT });
+    throw new CliError(`error: invalid value '${text}' for '--port <PORT>': a port is a number from 1 to 65535`, {
+      exitCode: USAGE_EXIT,
+    });
   }
   return port;
 }
@@ -37,14 +43,17 @@ export function parsePort(text: string): number {
 export function hostUrl(host: string): string {
   if (/^wss?:\/\//.test(host)) return checkedUrl(host);
   const match = /^(\[[^\]]+\]|[^:[\]]+)(?::(\d+))?$/.exec(host);
-  if (match === null) throw new CliError(`error: invalid value '${host}' for '--host <HOST[:PORT]>'`, { exitCode: USAGE_EXIT });
+  if (match === null)
+    throw new CliError(`error: invalid value '${host}' for '--host <HOST[:PORT]>'`, { exitCode: USAGE_EXIT });
   return `ws://${match[1] ?? ''}:${match[2] === undefined ? DEFAULT_PORT : parsePort(match[2])}`;
 }
 
 function checkedUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !['ws:', 'wss:'].includes(url.protocol) || url.hash !== '') {
-    throw new CliError(`Error: III_URL is \`${text}\`, which is no address of an engine. Set it to one like ws://localhost:49134`);
+    throw new CliError(
+      `Error: III_URL is \`${text}\`, which is no address of an engine. Set it to one like ws://localhost:49134`,
+    );
   }
   return text.replace(/\/$/, '');
 }

@@ -18,7 +18,10 @@ export const TIMED_OUT =
   'Error: Timed out waiting for the engine (no response within the timeout). Is the engine running at the given address and port?';
 
 export type Answer =
-  | { readonly ok: true; /** Raw JSON; undefined when the function returned nothing. */ readonly resultJson: string | undefined }
+  | {
+      readonly ok: true;
+      /** Raw JSON; undefined when the function returned nothing. */ readonly resultJson: string | undefined;
+    }
   | { readonly ok: false; readonly error: ErrorBody };
 
 export interface InvokeOptions {
@@ -37,7 +40,9 @@ export class UnreachableError extends CliError {
   readonly reason: string;
 
   constructor(url: string, reason: string) {
-    super(`Error: cannot reach an iii engine at ${url}: ${reason}. Start one with \`iii\`, or name its address with --address and --port or III_URL.`);
+    super(
+      `Error: cannot reach an iii engine at ${url}: ${reason}. Start one with \`iii\`, or name its address with --address and --port or III_URL.`,
+    );
     this.reason = reason;
   }
 }
@@ -52,10 +57,16 @@ export class EngineConnection {
     socket.on('message', (data, isBinary) => {
       if (!isBinary) this.#receive(rawText(data));
     });
-    socket.on('error', (error) => this.#end(new CliError(`Error: WebSocket error: ${messageOf(error)}`, { cause: error })));
+    socket.on('error', (error) =>
+      this.#end(new CliError(`Error: WebSocket error: ${messageOf(error)}`, { cause: error })),
+    );
     socket.on('close', (code, reason) => {
       const why = reason.length > 0 ? `: ${reason.toString()}` : '';
-      this.#end(new CliError(`Error: WebSocket error: the engine closed the connection (code ${code}${why}) before it answered`));
+      this.#end(
+        new CliError(
+          `Error: WebSocket error: the engine closed the connection (code ${code}${why}) before it answered`,
+        ),
+      );
     });
   }
 
@@ -68,7 +79,11 @@ export class EngineConnection {
    */
   static async open(url: string, name: string, timeoutMs: number = CONNECT_TIMEOUT_MS): Promise<EngineConnection> {
     const connectMs = Math.min(timeoutMs, CONNECT_TIMEOUT_MS);
-    const socket = new WebSocket(url, { perMessageDeflate: false, handshakeTimeout: connectMs, maxPayload: MAX_MESSAGE_BYTES });
+    const socket = new WebSocket(url, {
+      perMessageDeflate: false,
+      handshakeTimeout: connectMs,
+      maxPayload: MAX_MESSAGE_BYTES,
+    });
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => fail('nothing answered in time'), connectMs);
       const fail = (reason: string): void => {
@@ -81,7 +96,8 @@ export class EngineConnection {
       socket.once('error', (error) => fail(connectFault(error)));
       socket.once('close', (code) => fail(`the connection was closed (code ${code})`));
       socket.once('message', (data, isBinary) => {
-        if (isBinary || memberText(rawText(data), 'type') !== '"workerregistered"') return fail('what answers there is no iii engine');
+        if (isBinary || memberText(rawText(data), 'type') !== '"workerregistered"')
+          return fail('what answers there is no iii engine');
         clearTimeout(timer);
         socket.removeAllListeners();
         resolve();
@@ -129,9 +145,17 @@ export class EngineConnection {
   }
 
   #introduce(name: string): void {
-    const data = { runtime: 'node', version: process.versions.node, name, os: `${process.platform} (${process.arch})`, pid: process.pid };
+    const data = {
+      runtime: 'node',
+      version: process.versions.node,
+      name,
+      os: `${process.platform} (${process.arch})`,
+      pid: process.pid,
+    };
     const json = JSON.stringify(data);
-    this.#socket.send(`{"type":"invokefunction","function_id":"engine::workers::register","data":${json},"action":{"type":"void"}}`);
+    this.#socket.send(
+      `{"type":"invokefunction","function_id":"engine::workers::register","data":${json},"action":{"type":"void"}}`,
+    );
   }
 
   #receive(text: string): void {
@@ -168,7 +192,10 @@ function invokeFrame(id: string, functionId: string, dataJson: string, namespace
 function errorBody(json: string): ErrorBody {
   const value = JSON.parse(json) as Partial<Record<keyof ErrorBody, unknown>> | null;
   const { code, message, stacktrace } = value ?? {};
-  const body = { code: typeof code === 'string' ? code : 'invocation_failed', message: typeof message === 'string' ? message : json };
+  const body = {
+    code: typeof code === 'string' ? code : 'invocation_failed',
+    message: typeof message === 'string' ? message : json,
+  };
   return typeof stacktrace === 'string' ? { ...body, stacktrace } : body;
 }
 

@@ -16,9 +16,13 @@ test('a name makes a folder with a configuration, its marker and what git leaves
   const { exitCode, stdout, stderr } = await run(['project', 'init', 'linkly'], { cwd: folder.path });
   const project = join(folder.path, 'linkly');
   expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: '' });
-  expect(stderr).toContain(`  ✓ iii project 'linkly' initialized at ${project}\n  Next steps:\n    cd linkly\n    iii worker add <package>    # add a worker\n    iii   # start the engine\n`);
+  expect(stderr).toContain(
+    `  ✓ iii project 'linkly' initialized at ${project}\n  Next steps:\n    cd linkly\n    iii worker add <package>    # add a worker\n    iii   # start the engine\n`,
+  );
   expect((await readdir(project)).sort()).toEqual(['.gitignore', '.iii', 'config.yaml']);
-  const config = parse(await readFile(join(project, 'config.yaml'), 'utf8')) as { workers: { name: string; config: unknown }[] };
+  const config = parse(await readFile(join(project, 'config.yaml'), 'utf8')) as {
+    workers: { name: string; config: unknown }[];
+  };
   expect(config.workers.map((worker) => worker.name)).toEqual(['iii-observability', 'iii-queue']);
   expect(config.workers[1]?.config).toEqual({ adapter: { name: 'builtin' } });
   const ini = await readIni(join(project, '.iii', 'project.ini'));
@@ -48,7 +52,9 @@ test('a folder with other files is refused, with at most five of their names', a
   for (const name of ['g', 'f', 'e', 'd', 'c', 'b', 'a', '.hidden']) await writeFile(join(folder.path, name), '');
   const refused = await run(['project', 'init'], { cwd: folder.path });
   expect(refused.exitCode).toBe(1);
-  expect(refused.stderr).toMatch(/^error: target directory is not empty\n {2}cause: .+ contains a, b, c, d, e, and 2 more\n {2}fix: .+--allow-non-empty/);
+  expect(refused.stderr).toMatch(
+    /^error: target directory is not empty\n {2}cause: .+ contains a, b, c, d, e, and 2 more\n {2}fix: .+--allow-non-empty/,
+  );
   expect((await run(['project', 'init', '--allow-non-empty'], { cwd: folder.path })).exitCode).toBe(0);
 });
 

@@ -19,7 +19,12 @@ const PROJECT_INI = join('.iii', 'project.ini');
 
 export async function projectInit(name: string | undefined, options: ProjectInitOptions): Promise<void> {
   refuseUnbuilt(options);
-  const folder = await openTarget({ name, directory: options.directory, allowNonEmpty: options.allowNonEmpty, marker: PROJECT_INI });
+  const folder = await openTarget({
+    name,
+    directory: options.directory,
+    allowNonEmpty: options.allowNonEmpty,
+    marker: PROJECT_INI,
+  });
   const before = await readIni(join(folder, PROJECT_INI));
   const projectName = before?.get('project_name') ?? basename(folder);
   const ini = formatIni('project', { project_id: randomUUID(), project_name: projectName, source: 'init' });
@@ -46,6 +51,10 @@ function refuseUnbuilt(options: ProjectInitOptions): void {
   if (options.templateDir !== undefined) throw new CliError('error: `--template-dir` is not in this version');
   const { template } = options;
   if (template !== undefined && template !== 'bare') {
-    throw problem(`could not apply '${template}' template`, `Template '${template}' not found. Available templates: bare`, 'leave --template out, or pass --template bare');
+    throw problem(
+      `could not apply '${template}' template`,
+      `Template '${template}' not found. Available templates: bare`,
+      'leave --template out, or pass --template bare',
+    );
   }
 }

@@ -22,14 +22,23 @@ export interface TargetOptions {
 export async function openTarget(options: TargetOptions): Promise<string> {
   const given = options.directory ?? options.name;
   if (given !== undefined && given.trim() === '') {
-    throw problem('could not resolve target directory', 'directory argument cannot be empty', 'pass the name of a folder, or nothing for this one');
+    throw problem(
+      'could not resolve target directory',
+      'directory argument cannot be empty',
+      'pass the name of a folder, or nothing for this one',
+    );
   }
   const folder = resolve(given ?? '.');
   try {
     await mkdir(folder, { recursive: true });
   } catch (error) {
-    const isFile = (error as NodeJS.ErrnoException).code === 'EEXIST' || (error as NodeJS.ErrnoException).code === 'ENOTDIR';
-    throw problem(`could not create ${folder}`, isFile ? 'a file is in its place' : messageOf(error), 'choose another folder, or change its permissions');
+    const isFile =
+      (error as NodeJS.ErrnoException).code === 'EEXIST' || (error as NodeJS.ErrnoException).code === 'ENOTDIR';
+    throw problem(
+      `could not create ${folder}`,
+      isFile ? 'a file is in its place' : messageOf(error),
+      'choose another folder, or change its permissions',
+    );
   }
   if (options.allowNonEmpty === true || (await exists(join(folder, options.marker)))) return folder;
   const names = (await readdir(folder)).filter((name) => !name.startsWith('.')).sort();

@@ -19,15 +19,23 @@ workers: []
  */
 export async function ensureConfig(path: string): Promise<void> {
   if (await exists(path)) return;
-  if (process.stdin.isTTY && process.stderr.isTTY && !(await confirm(`No ${path} found in ${process.cwd()}. Create it and start the engine? [Y/n] `))) {
-    throw new CliError('Aborted. Run `iii` from your project directory, or pass --config <path> to an existing config file.');
+  if (
+    process.stdin.isTTY &&
+    process.stderr.isTTY &&
+    !(await confirm(`No ${path} found in ${process.cwd()}. Create it and start the engine? [Y/n] `))
+  ) {
+    throw new CliError(
+      'Aborted. Run `iii` from your project directory, or pass --config <path> to an existing config file.',
+    );
   }
   try {
     await writeFile(path, EMPTY_CONFIG, { flag: 'wx' });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return; // someone else made it meanwhile
     const hint = (await exists(dirname(resolve(path)))) ? '' : ` The folder ${dirname(resolve(path))} does not exist.`;
-    throw new CliError(`Error: no ${path} found, and it could not be created: ${messageOf(error)}.${hint}`, { cause: error });
+    throw new CliError(`Error: no ${path} found, and it could not be created: ${messageOf(error)}.${hint}`, {
+      cause: error,
+    });
   }
   say(`Created ${path}. Add workers with \`iii worker add <name>\` — the engine picks them up live.`);
 }

@@ -23,7 +23,9 @@ export function checkNativeModule(engineModuleUrl: string = import.meta.resolve(
         `Error: the native part of ${NATIVE} is missing or does not fit this Node (${process.version}): ${reason.replace(/(\.\s*Tried:|\.)$/, '')}.`,
         `Mend it with: ${mendCommand(folder)}`,
         // Newer npms run no install script that was not approved, `rebuild` included; naming the script counts as approval.
-        ...(folder === undefined ? [] : [`or, where npm blocks install scripts: npm run install --prefix ${quoted(folder)}`]),
+        ...(folder === undefined
+          ? []
+          : [`or, where npm blocks install scripts: npm run install --prefix ${quoted(folder)}`]),
       ],
       { cause: error },
     );

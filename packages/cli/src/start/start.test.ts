@@ -21,7 +21,8 @@ afterEach(async () => {
 });
 
 const write = (name: string, text: string) => writeFile(join(folder.path, name), text);
-const listening = (from: Running) => waitFor(() => /Engine listening on address: \S+:(\d+)/.exec(from.stdout())?.[1], { what: 'the engine to listen' });
+const listening = (from: Running) =>
+  waitFor(() => /Engine listening on address: \S+:(\d+)/.exec(from.stdout())?.[1], { what: 'the engine to listen' });
 
 describe('an engine', () => {
   test('tells what it read, runs, and ends with 0 on a signal', async () => {
@@ -34,7 +35,9 @@ describe('an engine', () => {
     running.process.kill('SIGTERM');
     const { exitCode, stdout, stderr } = await running.finished;
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
-    expect(stdout).toMatch(/\[WARN\] iii Shutting down engine and destroying workers\n(.*\n)*.*\[WARN\] iii Engine shutdown complete\n$/);
+    expect(stdout).toMatch(
+      /\[WARN\] iii Shutting down engine and destroying workers\n(.*\n)*.*\[WARN\] iii Engine shutdown complete\n$/,
+    );
   });
 
   test('answers iii trigger, and a signal that comes twice at once is one', async () => {
@@ -80,7 +83,9 @@ describe('a missing configuration', () => {
   test('is created where nobody can be asked', async () => {
     running = start([], { cwd: folder.path, env: { PATH: process.env['PATH'] ?? '' } });
     await waitFor(() => running?.stderr().includes('Created config.yaml.'));
-    expect(running.stderr()).toBe('Created config.yaml. Add workers with `iii worker add <name>` — the engine picks them up live.\n');
+    expect(running.stderr()).toBe(
+      'Created config.yaml. Add workers with `iii worker add <name>` — the engine picks them up live.\n',
+    );
     const text = await readFile(join(folder.path, 'config.yaml'), 'utf8');
     expect(text.split('\n')).toHaveLength(5);
     expect(text).toMatch(/\nworkers: \[\]\n$/);
@@ -89,7 +94,9 @@ describe('a missing configuration', () => {
   test('in a folder that is not there is an error', async () => {
     const { exitCode, stderr } = await run(['-c', 'absent/config.yaml'], { cwd: folder.path });
     expect(exitCode).toBe(1);
-    expect(stderr).toMatch(/^Error: no absent\/config\.yaml found, and it could not be created: .+ does not exist\.\n$/);
+    expect(stderr).toMatch(
+      /^Error: no absent\/config\.yaml found, and it could not be created: .+ does not exist\.\n$/,
+    );
   });
 });
 
@@ -108,7 +115,9 @@ describe('a start that fails ends with 1, one line per reason and no stack trace
   });
 
   test('an unknown key and a wrong type at once', async () => {
-    const stderr = await fails('workers:\n  - name: iii-queue\n    config:\n      queue_configs:\n        clicks:\n          max_retrys: 5\n          concurrency: many\n');
+    const stderr = await fails(
+      'workers:\n  - name: iii-queue\n    config:\n      queue_configs:\n        clicks:\n          max_retrys: 5\n          concurrency: many\n',
+    );
     expect(stderr).toContain('config.yaml:6');
     expect(stderr).toContain('max_retries');
     expect(stderr).toContain('config.yaml:7');
@@ -119,14 +128,18 @@ describe('a start that fails ends with 1, one line per reason and no stack trace
   });
 
   test('a variable that is not set', async () => {
-    expect(await fails('workers:\n  - name: iii-http\n    config:\n      port: ${TRINE_TEST_NOT_SET}\n')).toContain('TRINE_TEST_NOT_SET');
+    expect(await fails('workers:\n  - name: iii-http\n    config:\n      port: ${TRINE_TEST_NOT_SET}\n')).toContain(
+      'TRINE_TEST_NOT_SET',
+    );
   });
 
   test('a port that is taken', async () => {
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
-    expect(await fails(`workers:\n  - name: iii-worker-manager\n    config:\n      port: ${port}\n`)).toContain(String(port));
+    expect(await fails(`workers:\n  - name: iii-worker-manager\n    config:\n      port: ${port}\n`)).toContain(
+      String(port),
+    );
     server.close();
   });
 });

@@ -13,7 +13,9 @@ export interface StartOptions {
 }
 
 /** What runs with `--use-default-config`: everything that needs no decision of its user. */
-const DEFAULT_PROJECT = { workers: [{ name: 'iii-http' }, { name: 'iii-state' }, { name: 'iii-queue' }, { name: 'iii-pubsub' }] };
+const DEFAULT_PROJECT = {
+  workers: [{ name: 'iii-http' }, { name: 'iii-state' }, { name: 'iii-queue' }, { name: 'iii-pubsub' }],
+};
 
 /**
  * Starts the engine and resolves once it has been stopped by a signal.
@@ -31,7 +33,11 @@ export async function start(options: StartOptions): Promise<void> {
   const signal = untilSignal();
   const engine = await explained(async () => {
     if (file !== undefined) print(`Initializing logging from config file: ${file}\n`);
-    const created = await createEngine({ config: file === undefined ? DEFAULT_PROJECT : (relative(cwd, resolve(file)) || file), cwd, log });
+    const created = await createEngine({
+      config: file === undefined ? DEFAULT_PROJECT : relative(cwd, resolve(file)) || file,
+      cwd,
+      log,
+    });
     if (file !== undefined) print(`Parsed config file: ${file}\n`);
     print(loggingLine(created));
     log.info(`Building engine with ${created.project.current.entries.length} workers`);

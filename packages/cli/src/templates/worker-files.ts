@@ -30,7 +30,15 @@ export const TEMPLATES: Readonly<Record<Language, LanguageTemplate>> = {
     files: (names) =>
       new Map([
         ['iii.worker.yaml', manifest(names.worker, 'typescript', 'npm', 'src/index.ts')],
-        ['package.json', packageJson(names, 'tsx watch src/index.ts', { tsx: TSX }, { '@types/node': NODE_TYPES, typescript: TYPESCRIPT })],
+        [
+          'package.json',
+          packageJson(
+            names,
+            'tsx watch src/index.ts',
+            { tsx: TSX },
+            { '@types/node': NODE_TYPES, typescript: TYPESCRIPT },
+          ),
+        ],
         ['tsconfig.json', TSCONFIG],
         ['src/index.ts', typescriptSource(names)],
       ]),

@@ -10,7 +10,9 @@ export interface WorkerNames {
 
 export function workerNames(worker: string): WorkerNames {
   const words = worker.split(/[^A-Za-z0-9]+/).filter((word) => word !== '');
-  const camel = words.map((word, i) => (i === 0 ? word.charAt(0).toLowerCase() : word.charAt(0).toUpperCase()) + word.slice(1)).join('');
+  const camel = words
+    .map((word, i) => (i === 0 ? word.charAt(0).toLowerCase() : word.charAt(0).toUpperCase()) + word.slice(1))
+    .join('');
   const snake = words.join('_').toLowerCase();
   return { worker, camel: camel || 'worker', snake: snake || 'worker' };
 }

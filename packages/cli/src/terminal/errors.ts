@@ -4,7 +4,10 @@ export class CliError extends Error {
   /** 1 = the command failed, 2 = it was typed wrongly. */
   readonly exitCode: number;
 
-  constructor(lines: string | readonly string[], options: { readonly exitCode?: number; readonly cause?: unknown } = {}) {
+  constructor(
+    lines: string | readonly string[],
+    options: { readonly exitCode?: number; readonly cause?: unknown } = {},
+  ) {
     const all = typeof lines === 'string' ? [lines] : lines;
     super(all.join('\n'), options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'CliError';

@@ -11,5 +11,7 @@ export function nearest(typed: string, known: readonly string[]): string | undef
     const d = distance(typed.toLowerCase(), word.toLowerCase());
     if (d < bestDistance) [best, bestDistance] = [word, d];
   }
-  return best !== undefined && bestDistance <= Math.max(1, Math.floor(best.length * MAX_DISTANCE_SHARE)) ? best : undefined;
+  return best !== undefined && bestDistance <= Math.max(1, Math.floor(best.length * MAX_DISTANCE_SHARE))
+    ? best
+    : undefined;
 }

@@ -3,7 +3,8 @@
  */
 import pc from 'picocolors';
 
-const coloured = process.stderr.isTTY === true && process.env['NO_COLOR'] === undefined && process.env['TERM'] !== 'dumb';
+const coloured =
+  process.stderr.isTTY === true && process.env['NO_COLOR'] === undefined && process.env['TERM'] !== 'dumb';
 
 /** Colours for text on stderr; plain functions when stderr is no terminal. */
 export const colors = pc.createColors(coloured);
@@ -30,18 +31,20 @@ export function surviveClosedPipes(): void {
 
 /** Text from a worker, safe to show in a terminal: without control and bidirectional characters. */
 export function harmless(text: string): string {
-  return (
-    text
-      .replace(/\s+/gu, ' ')
-      // eslint-disable-next-line no-control-regex -- control characters are what is removed
-      .replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu, '')
-      .trim()
-  );
+  return text
+    .replace(/\s+/gu, ' ')
+    .replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu, '')
+    .trim();
 }
 
 /** Rows as aligned columns; the last one is not padded. */
 export function columns(rows: readonly (readonly string[])[], gap = '  '): string[] {
   const widths: number[] = [];
   for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
-  return rows.map((row) => row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0))).join(gap).trimEnd());
+  return rows.map((row) =>
+    row
+      .map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0)))
+      .join(gap)
+      .trimEnd(),
+  );
 }

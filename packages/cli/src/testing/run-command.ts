@@ -30,7 +30,11 @@ export interface RunOptions {
 export function start(words: readonly string[], options: RunOptions): Running {
   const { III_URL: _url, III_CONFIG_PATH: _config, ...env } = process.env;
   const startedAt = performance.now();
-  const child = spawn(process.execPath, [MAIN, ...words], { cwd: options.cwd, env: { ...env, ...options.env }, stdio: 'pipe' });
+  const child = spawn(process.execPath, [MAIN, ...words], {
+    cwd: options.cwd,
+    env: { ...env, ...options.env },
+    stdio: 'pipe',
+  });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));

@@ -4,7 +4,7 @@ import { EngineConnection } from '../client/engine-connection.js';
 import { CliError, messageOf } from '../terminal/errors.js';
 import { columns, harmless, print, say } from '../terminal/output.js';
 import { readFunctionInfo, type FunctionInfo } from './schema.js';
-import { CLIENT_NAME, type TriggerOptions } from './trigger.js';
+import { CLIENT_NAME, type TriggerOptions } from './options.js';
 
 /** Longest wait for the description of a function, in milliseconds. */
 const INFO_TIMEOUT_MS = 5_000;
@@ -57,7 +57,8 @@ async function fetchInfo(functionId: string, options: TriggerOptions): Promise<F
     const request = JSON.stringify({ function_id: functionId, namespace: options.namespace });
     const answer = await connection.invoke('engine::functions::info', request, { timeoutMs: INFO_TIMEOUT_MS });
     if (answer.ok) return readFunctionInfo(answer.resultJson ?? '{}');
-    if (/not_found|not found|not registered/i.test(`${answer.error.code} ${answer.error.message}`)) throw new NotRegistered(functionId);
+    if (/not_found|not found|not registered/i.test(`${answer.error.code} ${answer.error.message}`))
+      throw new NotRegistered(functionId);
     throw new Error(answer.error.message);
   } finally {
     await connection.close();

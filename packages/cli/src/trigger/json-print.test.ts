@@ -5,7 +5,18 @@ import { byBytes, prettySorted } from './json-print.js';
 describe('pretty printing', () => {
   test('sorts keys at every depth and indents by two', () => {
     expect(prettySorted('{"url":"u","code":"c","deep":[{"b":1,"a":2}]}')).toBe(
-      ['{', '  "code": "c",', '  "deep": [', '    {', '      "a": 2,', '      "b": 1', '    }', '  ],', '  "url": "u"', '}'].join('\n'),
+      [
+        '{',
+        '  "code": "c",',
+        '  "deep": [',
+        '    {',
+        '      "a": 2,',
+        '      "b": 1',
+        '    }',
+        '  ],',
+        '  "url": "u"',
+        '}',
+      ].join('\n'),
     );
   });
 
@@ -41,7 +52,11 @@ describe('pretty printing', () => {
     const word = fc.stringMatching(/^[a-z]{1,5}$/);
     fc.assert(
       fc.property(fc.dictionary(word, fc.oneof(fc.integer(), fc.string(), fc.boolean())), (value) => {
-        const sorted = Object.fromEntries(Object.keys(value).sort().map((key) => [key, value[key]]));
+        const sorted = Object.fromEntries(
+          Object.keys(value)
+            .sort()
+            .map((key) => [key, value[key]]),
+        );
         expect(prettySorted(JSON.stringify(value))).toBe(JSON.stringify(sorted, null, 2));
       }),
     );

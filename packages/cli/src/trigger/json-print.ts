@@ -95,7 +95,9 @@ function printObject(reader: Reader, indent: string): string {
     reader.take(',');
   }
   if (members.size === 0) return '{}';
-  const lines = [...members.keys()].sort(byBytes).map((key) => `${inner}${JSON.stringify(key)}: ${members.get(key) ?? ''}`);
+  const lines = [...members.keys()]
+    .sort(byBytes)
+    .map((key) => `${inner}${JSON.stringify(key)}: ${members.get(key) ?? ''}`);
   return `{\n${lines.join(',\n')}\n${indent}}`;
 }
 

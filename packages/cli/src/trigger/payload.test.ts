@@ -23,7 +23,10 @@ describe('key=value words', () => {
     [['code=123'], '{"code":123}'],
     [['code=nope'], '{"code":"nope"}'],
     [['url=https://iii.dev/?a=b'], '{"url":"https://iii.dev/?a=b"}'],
-    [['sql=SELECT COUNT(*) AS clicks FROM clicks WHERE code = \'iii\''], '{"sql":"SELECT COUNT(*) AS clicks FROM clicks WHERE code = \'iii\'"}'],
+    [
+      ["sql=SELECT COUNT(*) AS clicks FROM clicks WHERE code = 'iii'"],
+      '{"sql":"SELECT COUNT(*) AS clicks FROM clicks WHERE code = \'iii\'"}',
+    ],
     [['a.b=1'], '{"a.b":1}'],
     [['a=1', 'a=2'], '{"a":2}'],
     [['__proto__=1'], '{"__proto__":1}'],
@@ -65,7 +68,9 @@ describe('--json', () => {
   });
 
   test('that is no JSON is refused with the place of the fault', () => {
-    expect(() => payload([], '{a:1}')).toThrow('--json: invalid JSON `{a:1}`\n\nCaused by:\n    Unexpected "a" at position 1');
+    expect(() => payload([], '{a:1}')).toThrow(
+      '--json: invalid JSON `{a:1}`\n\nCaused by:\n    Unexpected "a" at position 1',
+    );
   });
 
   test('nothing at all is an empty object', () => {

@@ -43,7 +43,9 @@ export function parseKeyValues(words: readonly string[]): KeyValue[] {
 
 /** Keys whose meaning depends on what the function asks for: a schema decides between `123` and `"123"`. */
 export function ambiguousKeys(pairs: readonly KeyValue[]): string[] {
-  return pairs.filter((pair) => pair.form === 'auto' && isJson(pair.text) && !isJsonString(pair.text)).map((pair) => pair.key);
+  return pairs
+    .filter((pair) => pair.form === 'auto' && isJson(pair.text) && !isJsonString(pair.text))
+    .map((pair) => pair.key);
 }
 
 /**
@@ -52,7 +54,11 @@ export function ambiguousKeys(pairs: readonly KeyValue[]): string[] {
  *
  * @param json - the text given with `--json`, undefined when it was not given
  */
-export function buildPayload(json: string | undefined, pairs: readonly KeyValue[], wantsText: WantsText = () => false): string {
+export function buildPayload(
+  json: string | undefined,
+  pairs: readonly KeyValue[],
+  wantsText: WantsText = () => false,
+): string {
   if (json !== undefined) {
     const fault = jsonFault(json);
     if (fault !== undefined) {

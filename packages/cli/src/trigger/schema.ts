@@ -24,11 +24,10 @@ export function readFunctionInfo(json: string): FunctionInfo {
     name: harmless(name),
     type: typeNames(property).map(harmless).join('|') || 'any',
     required: required.includes(name),
-    description: harmless(String(asRecord(property)['description'] ?? '')),
+    description: describe(property),
   }));
-  const description = info['description'];
   return {
-    description: typeof description === 'string' ? harmless(description) : '',
+    description: describe(info),
     parameters: parameters.length > 0 ? parameters : undefined,
     properties,
   };
@@ -40,6 +39,11 @@ export function takesOnlyText(property: unknown, text: string): boolean {
   if (!types.includes('string')) return false;
   const others = types.filter((type) => type !== 'string');
   return others.length === 0 || (others.every((type) => type === 'null') && text.trim() !== 'null');
+}
+
+function describe(value: unknown): string {
+  const { description } = asRecord(value);
+  return typeof description === 'string' ? harmless(description) : '';
 }
 
 function typeNames(property: unknown): string[] {

@@ -14,14 +14,23 @@ beforeAll(async () => {
   const state = { adapter: { name: 'kv', config: { store_method: 'in_memory' } } };
   engine = await createEngine({
     cwd: folder.path,
-    config: { workers: [{ name: 'iii-worker-manager', config: { port: 0 } }, { name: 'iii-state', config: state }] },
+    config: {
+      workers: [
+        { name: 'iii-worker-manager', config: { port: 0 } },
+        { name: 'iii-state', config: state },
+      ],
+    },
   });
   await engine.start();
   const worker = engine.worker('test');
   worker.registerFunction('test::echo', (input: unknown) => Promise.resolve(input));
   worker.registerFunction('test::typed', (input: unknown) => Promise.resolve(input), {
     description: 'Echoes',
-    request_format: { type: 'object', properties: { code: { type: 'string', description: 'the code' }, n: { type: 'number' } }, required: ['code'] },
+    request_format: {
+      type: 'object',
+      properties: { code: { type: 'string', description: 'the code' }, n: { type: 'number' } },
+      required: ['code'],
+    },
   });
   worker.registerFunction('test::nothing', () => Promise.resolve(undefined));
   worker.registerFunction('test::fail', () => Promise.reject(new Error('on purpose')));
@@ -38,14 +47,25 @@ const port = (): string => String(new URL(engine.url).port);
 
 describe('a result', () => {
   test('is pretty JSON with sorted keys', async () => {
-    const { exitCode, stdout, stderr } = await iii(['trigger', 'test::echo', 'url=https://iii.dev', 'code=iii', '--json', '{"n":[]}']);
+    const { exitCode, stdout, stderr } = await iii([
+      'trigger',
+      'test::echo',
+      'url=https://iii.dev',
+      'code=iii',
+      '--json',
+      '{"n":[]}',
+    ]);
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
-    expect(stdout).toMatch(/^\{\n {2}"_caller_worker_id": "[^"]+",\n {2}"code": "iii",\n {2}"n": \[\],\n {2}"url": "https:\/\/iii.dev"\n\}\n$/);
+    expect(stdout).toMatch(
+      /^\{\n {2}"_caller_worker_id": "[^"]+",\n {2}"code": "iii",\n {2}"n": \[\],\n {2}"url": "https:\/\/iii.dev"\n\}\n$/,
+    );
   });
 
   test('keeps numbers as they were sent, both ways', async () => {
     await iii(['t', 'state::set', 'scope=s', 'key=k', 'value={"b":1.0,"a":12345678901234567890}']);
-    expect((await iii(['t', 'state::get', 'scope=s', 'key=k'])).stdout).toBe('{\n  "a": 12345678901234567890,\n  "b": 1.0\n}\n');
+    expect((await iii(['t', 'state::get', 'scope=s', 'key=k'])).stdout).toBe(
+      '{\n  "a": 12345678901234567890,\n  "b": 1.0\n}\n',
+    );
   });
 
   test('of null prints nothing, unless asked to', async () => {
@@ -62,13 +82,18 @@ describe('a result', () => {
   test('leaves no worker behind', async () => {
     await iii(['trigger', 'test::nothing']);
     await waitFor(async () => {
-      const { workers } = await engine.worker('test').trigger<unknown, { workers: { name: string }[] }>({ function_id: 'engine::workers::list', payload: {} });
+      const { workers } = await engine
+        .worker('test')
+        .trigger<unknown, { workers: { name: string }[] }>({ function_id: 'engine::workers::list', payload: {} });
       return workers.every((worker) => !worker.name.startsWith('iii-cli'));
     });
   });
 
   test('may be read only in part', async () => {
-    const { process: child, finished } = start(['trigger', 'engine::functions::list'], { cwd: folder.path, env: { III_URL: engine.url } });
+    const { process: child, finished } = start(['trigger', 'engine::functions::list'], {
+      cwd: folder.path,
+      env: { III_URL: engine.url },
+    });
     child.stdout?.destroy();
     expect(await finished).toMatchObject({ exitCode: 0, stderr: '' });
   });
@@ -91,7 +116,10 @@ describe('the payload', () => {
   });
 
   test('keeps digits as text where the schema of the function says string', async () => {
-    expect(JSON.parse((await iii(['trigger', 'test::typed', 'code=123', 'n=5'])).stdout)).toMatchObject({ code: '123', n: 5 });
+    expect(JSON.parse((await iii(['trigger', 'test::typed', 'code=123', 'n=5'])).stdout)).toMatchObject({
+      code: '123',
+      n: 5,
+    });
     expect(JSON.parse((await iii(['trigger', 'test::echo', 'code=123'])).stdout)).toMatchObject({ code: 123 });
   });
 
@@ -110,7 +138,11 @@ describe('an error', () => {
   test('of the function is JSON on stderr', async () => {
     const { exitCode, stdout, stderr } = await iii(['trigger', 'test::fail']);
     expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: '' });
-    expect(JSON.parse(stderr.replace(/^Error: /, ''))).toMatchObject({ code: 'invocation_failed', message: 'on purpose', stacktrace: null });
+    expect(JSON.parse(stderr.replace(/^Error: /, ''))).toMatchObject({
+      code: 'invocation_failed',
+      message: 'on purpose',
+      stacktrace: null,
+    });
   });
 
   test('names a function that is not there', async () => {
@@ -124,7 +156,8 @@ describe('an error', () => {
     const { exitCode, stderr } = await iii(['trigger', 'test::never', '--timeout-ms', '200']);
     expect({ exitCode, stderr }).toEqual({
       exitCode: 1,
-      stderr: 'Error: Timed out waiting for the engine (no response within the timeout). Is the engine running at the given address and port?\n',
+      stderr:
+        'Error: Timed out waiting for the engine (no response within the timeout). Is the engine running at the given address and port?\n',
     });
   });
 
@@ -141,16 +174,30 @@ describe('an error', () => {
   });
 
   test('of something else that listens there says so', async () => {
-    const server = createServer((socket) => socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n')).listen(0, '127.0.0.1');
+    const server = createServer((socket) => socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n')).listen(
+      0,
+      '127.0.0.1',
+    );
     await once(server, 'listening');
-    const { exitCode, stderr } = await iii(['trigger', 'x', '--address', '127.0.0.1', '--port', String((server.address() as AddressInfo).port)]);
+    const { exitCode, stderr } = await iii([
+      'trigger',
+      'x',
+      '--address',
+      '127.0.0.1',
+      '--port',
+      String((server.address() as AddressInfo).port),
+    ]);
     expect(exitCode).toBe(1);
     expect(stderr).toContain('Unexpected server response: 404');
     server.close();
   });
 
   test('of an engine that goes away while it is asked is told at once', async () => {
-    const other = await createEngine({ cwd: folder.path, dataDir: 'other', config: { workers: [{ name: 'iii-worker-manager', config: { port: 0 } }] } });
+    const other = await createEngine({
+      cwd: folder.path,
+      dataDir: 'other',
+      config: { workers: [{ name: 'iii-worker-manager', config: { port: 0 } }] },
+    });
     await other.start();
     let called = false;
     other.worker('test').registerFunction('test::never', () => {
@@ -167,7 +214,9 @@ describe('an error', () => {
 });
 
 test('the address on the command line wins over III_URL', async () => {
-  const { exitCode } = await iii(['trigger', 'test::nothing', '--address', '127.0.0.1', '--port', port()], { env: { III_URL: 'ws://127.0.0.1:1' } });
+  const { exitCode } = await iii(['trigger', 'test::nothing', '--address', '127.0.0.1', '--port', port()], {
+    env: { III_URL: 'ws://127.0.0.1:1' },
+  });
   expect(exitCode).toBe(0);
 });
 
@@ -175,13 +224,17 @@ describe('--help', () => {
   test('without a function needs no engine', async () => {
     const { exitCode, stdout } = await iii(['trigger', '--help'], { env: { III_URL: 'ws://127.0.0.1:1' } });
     expect(exitCode).toBe(0);
-    expect(stdout).toContain("Tip: `iii trigger <fn-path> --help` queries a running engine for the function's description and request schema.");
+    expect(stdout).toContain(
+      "Tip: `iii trigger <fn-path> --help` queries a running engine for the function's description and request schema.",
+    );
   });
 
   test('of a function shows its parameters', async () => {
     const { exitCode, stdout } = await iii(['trigger', 'test::typed', '--help']);
     expect(exitCode).toBe(0);
-    expect(stdout).toContain("iii trigger test::typed\n\nEchoes\n\nUsage: iii trigger test::typed [key=value ...] [--json '<obj>']\n\nParameters:\n");
+    expect(stdout).toContain(
+      "iii trigger test::typed\n\nEchoes\n\nUsage: iii trigger test::typed [key=value ...] [--json '<obj>']\n\nParameters:\n",
+    );
     expect(stdout).toMatch(/ {2}code +string +yes +the code\n {2}n +number +no\n/);
     expect((await iii(['trigger', 'test::echo', '-h'])).stdout).toContain('(no request schema published)');
   });
@@ -190,12 +243,15 @@ describe('--help', () => {
     expect(await iii(['trigger', 'nope::x', '--help'])).toMatchObject({
       exitCode: 1,
       stdout: '',
-      stderr: 'error: function `nope::x` not found in engine registry.\n  hint: run `iii trigger engine::functions::list` to see registered functions.\n',
+      stderr:
+        'error: function `nope::x` not found in engine registry.\n  hint: run `iii trigger engine::functions::list` to see registered functions.\n',
     });
   });
 
   test('without an engine falls back to the static text', async () => {
-    const { exitCode, stdout, stderr } = await iii(['trigger', 'test::typed', '--help'], { env: { III_URL: 'ws://127.0.0.1:1' } });
+    const { exitCode, stdout, stderr } = await iii(['trigger', 'test::typed', '--help'], {
+      env: { III_URL: 'ws://127.0.0.1:1' },
+    });
     expect(exitCode).toBe(0);
     expect(stderr).toMatch(/^warning: could not query engine for `test::typed`: .+\nShowing static CLI help only\.\n/);
     expect(stdout).toContain('Usage: iii trigger');

@@ -5,28 +5,14 @@ import { engineUrl } from '../client/address.js';
 import { EngineConnection } from '../client/engine-connection.js';
 import { CliError, messageOf, USAGE_EXIT } from '../terminal/errors.js';
 import { print } from '../terminal/output.js';
+import { CLIENT_NAME, type TriggerOptions } from './options.js';
 import { prettySorted } from './json-print.js';
 import { ambiguousKeys, buildPayload, parseKeyValues, type KeyValue, type WantsText } from './payload.js';
 import { readFunctionInfo, takesOnlyText } from './schema.js';
 
-/** The name under which the command shows up among the engine's workers. */
-export const CLIENT_NAME = 'iii-cli:trigger';
 export const DEFAULT_TIMEOUT_MS = 30_000;
 /** Longest wait for the function's schema before values are read by their looks alone, in milliseconds. */
 const SCHEMA_TIMEOUT_MS = 1_000;
-
-export interface TriggerOptions {
-  readonly json?: string | undefined;
-  /** Spelling of clients up to 0.11: the function and its payload as options. */
-  readonly functionId?: string | undefined;
-  readonly payload?: string | undefined;
-  readonly address?: string | undefined;
-  readonly port?: string | undefined;
-  readonly timeoutMs?: string | undefined;
-  readonly namespace?: string | undefined;
-  readonly printNull?: boolean | undefined;
-  readonly help?: boolean | undefined;
-}
 
 export async function trigger(words: readonly string[], options: TriggerOptions): Promise<void> {
   const positional = [...words];

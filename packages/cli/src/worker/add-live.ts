@@ -2,7 +2,7 @@
 import { basename } from 'node:path';
 import { CliError } from '../terminal/errors.js';
 import { colors, harmless, say } from '../terminal/output.js';
-import { alreadyAdded, sayAdded, sayAlreadyThere, type Source, type WorkerAddOptions } from './add.js';
+import { alreadyAdded, sayAdded, sayAlreadyThere, type Source, type WorkerAddOptions } from './add-options.js';
 import { asText, LONG_TIMEOUT_MS, READY_TIMEOUT_MS, WorkerOpError, type Row, type WorkerOps } from './worker-ops.js';
 
 /** How often the state of a worker that is being installed is looked at, in milliseconds. */
@@ -12,7 +12,11 @@ export async function addLive(source: Source, engine: WorkerOps, options: Worker
   const request = { force: options.force === true, reset_config: options.resetConfig === true, yes: true };
   try {
     if (source.kind === 'registry') {
-      const answer = await engine.call('worker::add', { source: { kind: 'registry', name: source.name }, ...request, wait: true }, LONG_TIMEOUT_MS);
+      const answer = await engine.call(
+        'worker::add',
+        { source: { kind: 'registry', name: source.name }, ...request, wait: true },
+        LONG_TIMEOUT_MS,
+      );
       if (answer['status'] === 'already_current') sayAlreadyThere(source.name);
       else sayAdded(source.name);
       return;
@@ -55,7 +59,11 @@ export async function waitReady(name: string, engine: WorkerOps): Promise<void> 
     const status = asText(row['status']) ?? 'unknown';
     if (status === 'running' || row['running'] === true) return;
     if (status === 'failed' || (status === 'backing-off' && asText(row['hint'])?.includes('crash loop') === true)) {
-      throw new CliError([`error: ${name} failed: ${asText(row['hint']) ?? 'see its logs'}`, ...tail(row), `  Check logs: iii worker logs ${name}`]);
+      throw new CliError([
+        `error: ${name} failed: ${asText(row['hint']) ?? 'see its logs'}`,
+        ...tail(row),
+        `  Check logs: iii worker logs ${name}`,
+      ]);
     }
     // Only what lasts is told: looking at an install that is up to date takes a moment as well.
     if (status === seen && status !== told) {
@@ -92,5 +100,8 @@ function explain(error: unknown, source: Source): unknown {
     const name = /Worker '([^']+)'/.exec(error.message)?.[1] ?? basename(source.path);
     return alreadyAdded(name, source.typed);
   }
-  return new CliError(error.message.split('\n').map((line, i) => (i === 0 ? `error: ${line}` : `  ${line}`)), { cause: error });
+  return new CliError(
+    error.message.split('\n').map((line, i) => (i === 0 ? `error: ${line}` : `  ${line}`)),
+    { cause: error },
+  );
 }

@@ -3,7 +3,14 @@ import { editProject, staticCatalog, type Catalog, type ProjectEditor } from '@t
 import { CliError } from '../terminal/errors.js';
 import { nearest } from '../terminal/nearest.js';
 import { colors, say } from '../terminal/output.js';
-import { alreadyAdded, sayAdded, sayAlreadyThere, type LocalSource, type Source, type WorkerAddOptions } from './add.js';
+import {
+  alreadyAdded,
+  sayAdded,
+  sayAlreadyThere,
+  type LocalSource,
+  type Source,
+  type WorkerAddOptions,
+} from './add-options.js';
 import { localWorkerName } from './local-folder.js';
 import type { LocalProject } from './local-project.js';
 
@@ -22,7 +29,10 @@ function checkBuiltIn(name: string, catalog: Catalog): void {
   if (catalog.find(name) !== undefined) return;
   const suggestion = nearest(name, catalog.names());
   const hint = suggestion === undefined ? '' : ` (did you mean '${suggestion}'?)`;
-  throw new CliError([`error: Worker '${name}' not found${hint}`, '  For a folder of your own write its path: iii worker add ./' + name]);
+  throw new CliError([
+    `error: Worker '${name}' not found${hint}`,
+    '  For a folder of your own write its path: iii worker add ./' + name,
+  ]);
 }
 
 async function addBuiltIn(name: string, project: LocalProject, catalog: Catalog, options: AddOptions): Promise<void> {
@@ -41,7 +51,12 @@ async function addBuiltIn(name: string, project: LocalProject, catalog: Catalog,
   say('  Start the engine to run it, or edit config.yaml to customize.');
 }
 
-async function addFolder(source: LocalSource, project: LocalProject, catalog: Catalog, options: AddOptions): Promise<void> {
+async function addFolder(
+  source: LocalSource,
+  project: LocalProject,
+  catalog: Catalog,
+  options: AddOptions,
+): Promise<void> {
   const { path, typed } = source;
   const name = await localWorkerName(path, typed);
   const present = project.entries.find((entry) => entry.name === name);

@@ -3,24 +3,17 @@ import { resolve } from 'node:path';
 import { homedir } from 'node:os';
 import { hostUrl } from '../client/address.js';
 import { CliError, messageOf, USAGE_EXIT } from '../terminal/errors.js';
-import { colors, say } from '../terminal/output.js';
+import { say } from '../terminal/output.js';
 import { addLive } from './add-live.js';
+import type { Source, WorkerAddOptions } from './add-options.js';
 import { addToFile } from './add-to-file.js';
 import { readLocalProject, type LocalProject } from './local-project.js';
 import { findEngine, WorkerOps } from './worker-ops.js';
 
-export interface WorkerAddOptions {
-  readonly force?: boolean;
-  readonly resetConfig?: boolean;
-  readonly wait: boolean;
-  readonly host?: string;
-}
-
-/** What to add: a folder, or a worker that is built in. */
-export type LocalSource = { readonly kind: 'local'; readonly path: string; readonly typed: string };
-export type Source = LocalSource | { readonly kind: 'registry'; readonly name: string };
-
-export async function workerAdd(workers: readonly string[], options: WorkerAddOptions & { readonly configPath: string }): Promise<void> {
+export async function workerAdd(
+  workers: readonly string[],
+  options: WorkerAddOptions & { readonly configPath: string },
+): Promise<void> {
   if (options.resetConfig === true && options.force !== true) {
     throw new CliError('error: --reset-config needs --force', { exitCode: USAGE_EXIT });
   }
@@ -37,7 +30,8 @@ export async function workerAdd(workers: readonly string[], options: WorkerAddOp
       } catch (error) {
         if (sources.length === 1) throw error;
         failed++;
-        for (const line of error instanceof CliError ? error.lines : [`error: ${messageOf(error)}`]) say(`        ${line}`);
+        for (const line of error instanceof CliError ? error.lines : [`error: ${messageOf(error)}`])
+          say(`        ${line}`);
       }
     }
   } finally {
@@ -46,38 +40,19 @@ export async function workerAdd(workers: readonly string[], options: WorkerAddOp
   if (failed > 0) throw new CliError(`error: ${failed} of ${sources.length} workers could not be added`);
 }
 
-/** Said on success of a built-in, by both ways of adding. */
-export function sayAdded(name: string): void {
-  say();
-  say(`  ${colors.green('✓')} Worker ${name} added to config.yaml`);
-}
-
-export function sayAlreadyThere(name: string, listedAs: string = name): void {
-  say();
-  say(`  ${colors.green('✓')} Worker ${name} is in config.yaml already${listedAs === name ? '' : ` (as ${listedAs})`}`);
-}
-
-/** The words for a local worker that config.yaml lists already. */
-export function alreadyAdded(name: string, typed: string): CliError {
-  return new CliError([
-    `error: Worker '${name}' is already in config.yaml.`,
-    'Fix options:',
-    `  - see how it is:            iii worker status ${name}`,
-    `  - add it anew:              iii worker add ${typed} --force`,
-    `  - and drop its config too:  iii worker add ${typed} --force --reset-config`,
-  ]);
-}
-
 function parseSource(typed: string): Source {
   if (/^[./~]/.test(typed) || /^[A-Za-z]:[\\/]/.test(typed)) {
     const path = typed === '~' || typed.startsWith('~/') ? homedir() + typed.slice(1) : typed;
     return { kind: 'local', path: resolve(path), typed };
   }
   if (typed.includes('/') || (typed.includes(':') && !typed.includes('@'))) {
-    throw new CliError(`error: '${typed}' reads as a container image, which is not in this version. For a folder write ./${typed}`);
+    throw new CliError(
+      `error: '${typed}' reads as a container image, which is not in this version. For a folder write ./${typed}`,
+    );
   }
   const [name = '', version] = typed.split('@');
-  if (version !== undefined && version !== '') say(`note: ${name} is built into the engine; the version '${version}' is ignored.`);
+  if (version !== undefined && version !== '')
+    say(`note: ${name} is built into the engine; the version '${version}' is ignored.`);
   return { kind: 'registry', name };
 }
 
@@ -86,8 +61,12 @@ async function chooseEngine(project: LocalProject, host: string | undefined): Pr
   const engine = await findEngine(project);
   if (project.hasConfig) return engine;
   if (engine === undefined) {
-    throw new CliError(`error: there is no ${project.configPath}, and no engine runs. Create a project with \`iii project init\`, or start one with \`iii\`.`);
+    throw new CliError(
+      `error: there is no ${project.configPath}, and no engine runs. Create a project with \`iii project init\`, or start one with \`iii\`.`,
+    );
   }
-  say(`note: no config file in ${process.cwd()} — installing through the engine at ${engine.url.replace(/^wss?:\/\//, '')} instead.`);
+  say(
+    `note: no config file in ${process.cwd()} — installing through the engine at ${engine.url.replace(/^wss?:\/\//, '')} instead.`,
+  );
   return engine;
 }

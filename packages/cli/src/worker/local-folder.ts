@@ -18,7 +18,10 @@ export async function localWorkerName(folder: string, typed: string): Promise<st
   if (!(found as { isDirectory(): boolean }).isDirectory()) throw new CliError(`error: '${typed}' is not a directory`);
   const manifest = await readText(join(folder, MANIFEST));
   if (manifest === undefined && !(await hasAny(folder, PROJECT_FILES))) {
-    throw new CliError([`error: No project manifest detected in '${typed}'.`, `  Expected one of: ${[MANIFEST, ...PROJECT_FILES.slice(0, 3)].join(', ')}`]);
+    throw new CliError([
+      `error: No project manifest detected in '${typed}'.`,
+      `  Expected one of: ${[MANIFEST, ...PROJECT_FILES.slice(0, 3)].join(', ')}`,
+    ]);
   }
   const name = manifest === undefined ? basename(folder) : manifestName(manifest, typed);
   checkWorkerName(name);

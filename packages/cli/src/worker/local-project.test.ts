@@ -18,7 +18,10 @@ test('a folder without config.yaml has no entries and the usual port', async () 
 });
 
 test('names and folders are read as they are written', async () => {
-  await writeFile(config, 'workers:\n  - name: "iii-queue" # durable\n  - name: link\n    worker_path: ./link\n  - broken\n');
+  await writeFile(
+    config,
+    'workers:\n  - name: "iii-queue" # durable\n  - name: link\n    worker_path: ./link\n  - broken\n',
+  );
   const project = await readLocalProject(config);
   expect(project.entries).toEqual([
     { name: 'iii-queue', workerPath: undefined, config: undefined },

@@ -33,7 +33,9 @@ export async function readLocalProject(config: string, env: NodeJS.ProcessEnv = 
   const entries = rows.flatMap((row) => {
     const name = row.get('name');
     const path = row.get('worker_path');
-    return typeof name === 'string' ? [{ name, workerPath: typeof path === 'string' ? path : undefined, config: row.get('config') }] : [];
+    return typeof name === 'string'
+      ? [{ name, workerPath: typeof path === 'string' ? path : undefined, config: row.get('config') }]
+      : [];
   });
   const manager = rows.find((row) => row.get('name') === MANAGER)?.get('config');
   return {
@@ -55,7 +57,10 @@ function workerRows(text: string): ReadonlyMap<unknown, unknown>[] {
 function readPort(value: unknown, env: NodeJS.ProcessEnv): number {
   const expanded =
     typeof value === 'string'
-      ? value.replace(/\$\{(\w+)(?::([^}]*))?\}/g, (_, name: string, fallback: string | undefined) => env[name] ?? fallback ?? '')
+      ? value.replace(
+          /\$\{(\w+)(?::([^}]*))?\}/g,
+          (_, name: string, fallback: string | undefined) => env[name] ?? fallback ?? '',
+        )
       : value;
   const port = typeof expanded === 'string' && expanded !== '' ? Number(expanded) : expanded;
   return typeof port === 'number' && Number.isInteger(port) && port >= 0 && port <= 65_535 ? port : DEFAULT_PORT;

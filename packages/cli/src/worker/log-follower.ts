@@ -15,7 +15,10 @@ export interface Place {
 }
 
 /** The last lines of a file, and where it ended. */
-export async function lastLines(path: string, count: number): Promise<{ readonly text: string; readonly place: Place | undefined }> {
+export async function lastLines(
+  path: string,
+  count: number,
+): Promise<{ readonly text: string; readonly place: Place | undefined }> {
   const file = await openIfThere(path);
   if (file === undefined) return { text: '', place: undefined };
   try {

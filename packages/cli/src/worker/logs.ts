@@ -31,7 +31,8 @@ export async function workerLogs(name: string, options: WorkerLogsOptions): Prom
   const stdout = await lastLines(files.stdout, TAIL_LINES);
   process.stderr.write(stderr.text);
   print(stdout.text);
-  if (options.follow === true) await follow(new LogFollower(files.stderr, stderr.place), new LogFollower(files.stdout, stdout.place));
+  if (options.follow === true)
+    await follow(new LogFollower(files.stderr, stderr.place), new LogFollower(files.stdout, stdout.place));
 }
 
 /** Goes on until a signal ends the command. */

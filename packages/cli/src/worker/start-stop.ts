@@ -14,28 +14,32 @@ export interface WorkerStartOptions {
 
 export async function workerStart(name: string, verb: 'start' | 'restart', options: WorkerStartOptions): Promise<void> {
   const project = await readLocalProject(options.configPath);
-  await withOps(await requireEngine(project, options.port === undefined ? undefined : parsePort(options.port)), async (engine) => {
-    const before = await engine.call('worker::status', { name });
-    if (before['installed'] !== true) throw new CliError(`error: Worker '${name}' not found. Run \`iii worker add ${name}\`.`);
-    if (before['worker_type'] === 'builtin') {
-      if (verb === 'restart') throw builtIn('restart', name);
-      say(`'${name}' is a builtin worker — served by the iii engine process.`);
-      return;
-    }
-    if (verb === 'start' && before['running'] === true) {
-      say(`  ${colors.green('✓')} ${name} already running`);
-      return;
-    }
-    const startedAt = performance.now();
-    say(`  ${verb === 'start' ? 'Starting' : 'Restarting'} ${name}...`);
-    await engine.call(`worker::${verb}`, { name, wait: false }, SHORT_TIMEOUT_MS);
-    if (!options.wait) {
-      say(`  Watch it boot: iii worker status ${name}`);
-      return;
-    }
-    await waitReady(name, engine);
-    say(`  ${colors.green('✓')} ready in ${((performance.now() - startedAt) / 1000).toFixed(1)}s`);
-  });
+  await withOps(
+    await requireEngine(project, options.port === undefined ? undefined : parsePort(options.port)),
+    async (engine) => {
+      const before = await engine.call('worker::status', { name });
+      if (before['installed'] !== true)
+        throw new CliError(`error: Worker '${name}' not found. Run \`iii worker add ${name}\`.`);
+      if (before['worker_type'] === 'builtin') {
+        if (verb === 'restart') throw builtIn('restart', name);
+        say(`'${name}' is a builtin worker — served by the iii engine process.`);
+        return;
+      }
+      if (verb === 'start' && before['running'] === true) {
+        say(`  ${colors.green('✓')} ${name} already running`);
+        return;
+      }
+      const startedAt = performance.now();
+      say(`  ${verb === 'start' ? 'Starting' : 'Restarting'} ${name}...`);
+      await engine.call(`worker::${verb}`, { name, wait: false }, SHORT_TIMEOUT_MS);
+      if (!options.wait) {
+        say(`  Watch it boot: iii worker status ${name}`);
+        return;
+      }
+      await waitReady(name, engine);
+      say(`  ${colors.green('✓')} ready in ${((performance.now() - startedAt) / 1000).toFixed(1)}s`);
+    },
+  );
 }
 
 export async function workerStop(name: string, options: { readonly configPath: string }): Promise<void> {
@@ -69,5 +73,7 @@ function unknownWorker(name: string): CliError {
 }
 
 function builtIn(verb: string, name: string): CliError {
-  return new CliError(`error: Cannot ${verb} '${name}': config workers run inside the engine and cannot be ${verb === 'stop' ? 'stopped' : 'restarted'} individually`);
+  return new CliError(
+    `error: Cannot ${verb} '${name}': config workers run inside the engine and cannot be ${verb === 'stop' ? 'stopped' : 'restarted'} individually`,
+  );
 }

@@ -26,12 +26,17 @@ export async function workerStatus(name: string, options: WorkerStatusOptions): 
   const project = await readLocalProject(options.configPath);
   const engine = await findEngine(project);
   if (engine === undefined) {
-    if (options.json === true) print(`${JSON.stringify({ name, engine: false, installed: isListed(name, project), running: false }, null, 2)}\n`);
+    if (options.json === true)
+      print(
+        `${JSON.stringify({ name, engine: false, installed: isListed(name, project), running: false }, null, 2)}\n`,
+      );
     else (await panelWithoutEngine(name, project)).lines.forEach((line) => say(line));
     process.exitCode = 1;
     return;
   }
-  const outcome = await withOps(engine, (ops) => (options.json === true ? printJson(name, ops) : show(name, ops, options.watch)));
+  const outcome = await withOps(engine, (ops) =>
+    options.json === true ? printJson(name, ops) : show(name, ops, options.watch),
+  );
   if (outcome === 'failed') process.exitCode = 1;
 }
 
@@ -62,14 +67,20 @@ function panel(name: string, row: Row): Panel {
   const path = asText(row['worker_path']);
   const rows: [string, string | undefined][] = [
     ['engine', 'running'],
-    ['config', installed ? `present type=${isBuiltIn ? 'builtin' : 'local'}${path === undefined ? '' : ` (${path})`}` : 'missing (add with `iii worker add <path-or-name>`)'],
+    [
+      'config',
+      installed
+        ? `present type=${isBuiltIn ? 'builtin' : 'local'}${path === undefined ? '' : ` (${path})`}`
+        : 'missing (add with `iii worker add <path-or-name>`)',
+    ],
     ['process', isBuiltIn ? 'inside the engine' : pid === undefined ? 'not started' : `alive pid=${pid}`],
     ['worker', status === 'running' ? 'registered (connected to engine)' : `not registered (${status})`],
     ['logs', isBuiltIn ? undefined : `tail with \`iii worker logs ${name} -f\``],
     ['tail', status === 'running' ? undefined : lastLine(row['stderr_tail'])],
     ['hint', asText(row['hint'])],
   ];
-  const outcome = !installed || status === 'failed' ? 'failed' : status === 'running' || status === 'stopped' ? 'ready' : 'progress';
+  const outcome =
+    !installed || status === 'failed' ? 'failed' : status === 'running' || status === 'stopped' ? 'ready' : 'progress';
   return { lines: layout(headline(name, installed, status, pid), rows), outcome };
 }
 
@@ -101,12 +112,22 @@ async function panelWithoutEngine(name: string, project: LocalProject): Promise<
   if (!listed && !project.hasConfig) throw new CliError(`error: there is no ${project.configPath}`);
   const path = project.entries.find((entry) => entry.name === name)?.workerPath;
   return {
-    lines: layout(listed ? `${colors.yellow('⚠')} engine not running (start it with \`iii\`)` : headline(name, false, '', undefined), [
-      ['engine', 'stopped (run `iii` in another terminal)'],
-      ['config', listed ? `present type=${path === undefined ? 'builtin' : `local (${path})`}` : 'missing (add with `iii worker add <path-or-name>`)'],
-      ['process', 'not started'],
-      ['logs', logs],
-    ]),
+    lines: layout(
+      listed
+        ? `${colors.yellow('⚠')} engine not running (start it with \`iii\`)`
+        : headline(name, false, '', undefined),
+      [
+        ['engine', 'stopped (run `iii` in another terminal)'],
+        [
+          'config',
+          listed
+            ? `present type=${path === undefined ? 'builtin' : `local (${path})`}`
+            : 'missing (add with `iii worker add <path-or-name>`)',
+        ],
+        ['process', 'not started'],
+        ['logs', logs],
+      ],
+    ),
     outcome: 'failed',
   };
 }
@@ -116,7 +137,9 @@ function isListed(name: string, project: LocalProject): boolean {
 }
 
 function layout(head: string, rows: readonly (readonly [string, string | undefined])[]): string[] {
-  const lines = rows.flatMap(([label, value]) => (value === undefined ? [] : [`${`${label}:`.padStart(12)}  ${harmless(value)}`]));
+  const lines = rows.flatMap(([label, value]) =>
+    value === undefined ? [] : [`${`${label}:`.padStart(12)}  ${harmless(value)}`],
+  );
   return ['', `  ${head}`, '', ...lines, ''];
 }
 

@@ -51,7 +51,9 @@ describe('without an engine', () => {
   test('a built-in is added with its default block, comments kept', async () => {
     const { exitCode, stdout, stderr } = await worker('add', 'iii-pubsub');
     expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: '' });
-    expect(stderr).toBe('\n  ✓ Worker iii-pubsub added to config.yaml\n  Start the engine to run it, or edit config.yaml to customize.\n');
+    expect(stderr).toBe(
+      '\n  ✓ Worker iii-pubsub added to config.yaml\n  Start the engine to run it, or edit config.yaml to customize.\n',
+    );
     expect(await config()).toBe(`${CONFIG}  - name: iii-pubsub\n    config:\n      adapter:\n        name: local\n`);
     expect((await worker('add', 'pubsub')).stderr).toContain('Worker pubsub is in config.yaml already (as iii-pubsub)');
   });
@@ -76,8 +78,14 @@ describe('without an engine', () => {
     [['add', 'iii-cron'], "error: worker 'iii-cron' is not in this version"],
     [['add', './absent'], "error: Cannot resolve path './absent': there is no "],
     [['add', './config.yaml'], "error: './config.yaml' is not a directory"],
-    [['add', 'ghcr.io/acme/thing:1'], "error: 'ghcr.io/acme/thing:1' reads as a container image, which is not in this version."],
-    [['remove', 'absent', '-y'], "error: Worker 'absent' is not in config.yaml. Run `iii worker list` to see known workers."],
+    [
+      ['add', 'ghcr.io/acme/thing:1'],
+      "error: 'ghcr.io/acme/thing:1' reads as a container image, which is not in this version.",
+    ],
+    [
+      ['remove', 'absent', '-y'],
+      "error: Worker 'absent' is not in config.yaml. Run `iii worker list` to see known workers.",
+    ],
     [['remove', 'iii-worker-manager'], 'error: remove is destructive; pass -y/--yes for non-interactive use'],
     [['start', 'link'], 'error: no iii engine runs at '],
     [['stop', 'absent'], "error: Worker 'absent' is not in config.yaml."],
@@ -100,8 +108,12 @@ describe('without an engine', () => {
   test('list and status show what config.yaml says', async () => {
     const list = await worker('list');
     expect(list).toMatchObject({ exitCode: 0, stdout: '' });
-    expect(list.stderr).toMatch(/ {2}NAME +VERSION +PID +STATUS\n {2}---- +------- +--- +------\n {2}iii-worker-manager +- +- +stopped\n/);
-    expect(JSON.parse((await worker('list', '--json')).stdout)).toEqual([{ name: 'iii-worker-manager', version: null, running: false, status: 'stopped', pid: null }]);
+    expect(list.stderr).toMatch(
+      / {2}NAME +VERSION +PID +STATUS\n {2}---- +------- +--- +------\n {2}iii-worker-manager +- +- +stopped\n/,
+    );
+    expect(JSON.parse((await worker('list', '--json')).stdout)).toEqual([
+      { name: 'iii-worker-manager', version: null, running: false, status: 'stopped', pid: null },
+    ]);
     const status = await worker('status', 'iii-worker-manager');
     expect(status.exitCode).toBe(1);
     expect(status.stderr).toContain('⚠ engine not running (start it with `iii`)');
@@ -120,7 +132,10 @@ describe('with a running engine', () => {
   test('a misspelt built-in is refused by name, and config.yaml stays', async () => {
     await startEngine();
     const { exitCode, stderr } = await worker('add', 'iii-sate');
-    expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: "error: Worker 'iii-sate' not found (did you mean 'iii-state'?)\n" });
+    expect({ exitCode, stderr }).toEqual({
+      exitCode: 1,
+      stderr: "error: Worker 'iii-sate' not found (did you mean 'iii-state'?)\n",
+    });
     expect(await config()).toBe(CONFIG);
   });
 
@@ -138,12 +153,16 @@ describe('with a running engine', () => {
     expect((await worker('stop', 'link')).stderr).toBe('  Stopping link...\n  ✓ link stopped\n');
     expect((await worker('stop', 'link')).stderr).toBe('  ✓ link already stopped\n');
     expect((await worker('list')).stderr).toMatch(/ {2}link +- +- +stopped\n/);
-    expect((await worker('start', 'link')).stderr).toMatch(/^ {2}Starting link\.\.\.\n( {2}⟳ link .+\n)* {2}✓ ready in /);
+    expect((await worker('start', 'link')).stderr).toMatch(
+      /^ {2}Starting link\.\.\.\n( {2}⟳ link .+\n)* {2}✓ ready in /,
+    );
 
     const logs = start(['worker', 'logs', 'link', '-f'], { cwd: folder.path, env: url });
     await waitFor(() => logs.stdout().split('connected as link').length === 3);
     expect((await worker('restart', 'link')).exitCode).toBe(0);
-    await waitFor(() => logs.stdout().split('connected as link').length === 4, { what: 'the new line of the followed log' });
+    await waitFor(() => logs.stdout().split('connected as link').length === 4, {
+      what: 'the new line of the followed log',
+    });
     logs.process.kill('SIGINT');
     await logs.finished;
 
@@ -154,7 +173,10 @@ describe('with a running engine', () => {
 
   test('a local worker that cannot start fails the command with the reason', async () => {
     await mkdir(join(folder.path, 'broken'));
-    await writeFile(join(folder.path, 'broken', 'iii.worker.yaml'), 'name: broken\nscripts:\n  install: echo no index here >&2; exit 3\n  start: sleep 60\n');
+    await writeFile(
+      join(folder.path, 'broken', 'iii.worker.yaml'),
+      'name: broken\nscripts:\n  install: echo no index here >&2; exit 3\n  start: sleep 60\n',
+    );
     await startEngine();
     const { exitCode, stderr } = await worker('add', './broken');
     expect(exitCode).toBe(1);
@@ -164,10 +186,13 @@ describe('with a running engine', () => {
 
   test('built-ins cannot be stopped alone', async () => {
     await startEngine();
-    expect((await worker('start', 'iii-worker-manager')).stderr).toBe("'iii-worker-manager' is a builtin worker — served by the iii engine process.\n");
+    expect((await worker('start', 'iii-worker-manager')).stderr).toBe(
+      "'iii-worker-manager' is a builtin worker — served by the iii engine process.\n",
+    );
     expect(await worker('stop', 'iii-worker-manager')).toMatchObject({
       exitCode: 1,
-      stderr: "error: Cannot stop 'iii-worker-manager': config workers run inside the engine and cannot be stopped individually\n",
+      stderr:
+        "error: Cannot stop 'iii-worker-manager': config workers run inside the engine and cannot be stopped individually\n",
     });
   });
 
@@ -176,7 +201,10 @@ describe('with a running engine', () => {
     const port = new URL(url['III_URL'] ?? '').port;
     const other = join(folder.path, 'other');
     await mkdir(other);
-    await writeFile(join(other, 'config.yaml'), `workers:\n  - name: iii-worker-manager\n    config:\n      port: ${port}\n`);
+    await writeFile(
+      join(other, 'config.yaml'),
+      `workers:\n  - name: iii-worker-manager\n    config:\n      port: ${port}\n`,
+    );
     const { exitCode, stderr } = await run(['worker', 'add', 'iii-pubsub'], { cwd: other });
     expect(exitCode).toBe(0);
     expect(stderr).toContain('runs another project');

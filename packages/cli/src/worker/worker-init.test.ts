@@ -18,7 +18,12 @@ describe('a Python worker', () => {
   test('has main.py at its root, a project file for pip and a manifest without scripts', async () => {
     const { exitCode, stdout, stderr } = await init('analytics', '--language', 'python');
     expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: '' });
-    expect((await readdir(join(folder.path, 'analytics'))).sort()).toEqual(['.iii', 'iii.worker.yaml', 'main.py', 'pyproject.toml']);
+    expect((await readdir(join(folder.path, 'analytics'))).sort()).toEqual([
+      '.iii',
+      'iii.worker.yaml',
+      'main.py',
+      'pyproject.toml',
+    ]);
     expect(parse(await read('analytics', 'iii.worker.yaml'))).toEqual({
       name: 'analytics',
       runtime: { kind: 'python', package_manager: 'pip', entry: 'main.py' },
@@ -28,7 +33,9 @@ describe('a Python worker', () => {
     expect(project).toContain('"watchfiles"');
     expect(await read('analytics', 'main.py')).toContain('worker.register_function("analytics::hello", hello)');
     const id = /worker_id=(\S+)/.exec(await read('analytics', '.iii', 'worker.ini'))?.[1] ?? 'none';
-    expect(stderr).toContain(`  ✓ iii worker 'analytics' (py) scaffolded at ${join(folder.path, 'analytics')}\n  id: ${id}\n  Next steps:\n    cd analytics\n    edit ./main.py    # add your function handlers\n`);
+    expect(stderr).toContain(
+      `  ✓ iii worker 'analytics' (py) scaffolded at ${join(folder.path, 'analytics')}\n  id: ${id}\n  Next steps:\n    cd analytics\n    edit ./main.py    # add your function handlers\n`,
+    );
   });
 });
 
@@ -44,7 +51,9 @@ describe('a TypeScript worker', () => {
     expect(pkg['dependencies']?.['iii-sdk']).toBe('0.11.6');
     expect(pkg['scripts']?.['start']).toBe('tsx watch src/index.ts');
     expect(await read('click-streamer', 'src', 'index.ts')).toContain('worker.registerFunction("clickStreamer::hey"');
-    expect(await read('click-streamer', '.iii', 'worker.ini')).toMatch(/^\[worker\]\nworker_id=\S+\nname=click-streamer\nsource=init\nlanguage=ts\n$/);
+    expect(await read('click-streamer', '.iii', 'worker.ini')).toMatch(
+      /^\[worker\]\nworker_id=\S+\nname=click-streamer\nsource=init\nlanguage=ts\n$/,
+    );
   });
 });
 
@@ -66,8 +75,14 @@ test('doing it again keeps the id and every edit', async () => {
 test.each([
   [['x', '-l', 'rust'], "error: language 'rust' is not in this version"],
   [['x', '-l', 'pyhton'], "(did you mean 'python'?)"],
-  [['x'], 'error: no language selected\n  cause: stdin is not a TTY, so the interactive language picker cannot run\n  fix: pass --language <ts|js|py>'],
-  [['bad name', '-l', 'ts'], "error: Worker name 'bad name' contains invalid characters. Only alphanumeric, dash, underscore, and dot are allowed."],
+  [
+    ['x'],
+    'error: no language selected\n  cause: stdin is not a TTY, so the interactive language picker cannot run\n  fix: pass --language <ts|js|py>',
+  ],
+  [
+    ['bad name', '-l', 'ts'],
+    "error: Worker name 'bad name' contains invalid characters. Only alphanumeric, dash, underscore, and dot are allowed.",
+  ],
   [['.hidden', '-l', 'ts'], 'must not begin with a dot'],
 ])('%j is refused and writes nothing', async (words, message) => {
   const { exitCode, stderr } = await init(...words);

@@ -42,7 +42,10 @@ export async function workerInit(name: string | undefined, options: WorkerInitOp
   checkWorkerName(workerName);
   const id = before?.get('worker_id') ?? randomUUID();
   const files = template.files(workerNames(workerName));
-  files.set(WORKER_INI, formatIni('worker', { worker_id: id, name: workerName, source: 'init', language: template.short }));
+  files.set(
+    WORKER_INI,
+    formatIni('worker', { worker_id: id, name: workerName, source: 'init', language: template.short }),
+  );
   await writeAbsent(folder, files);
   say();
   say(`  ${colors.green('✓')} iii worker '${workerName}' (${template.short}) scaffolded at ${folder}`);
@@ -58,9 +61,16 @@ function parseLanguage(text: string): Language {
   const language = Object.hasOwn(LANGUAGES, text.toLowerCase()) ? LANGUAGES[text.toLowerCase()] : undefined;
   if (language !== undefined) return language;
   if (['rust', 'rs'].includes(text.toLowerCase())) {
-    throw problem("language 'rust' is not in this version", 'there is no template for Rust workers yet', 'pass --language <ts|js|py>');
+    throw problem(
+      "language 'rust' is not in this version",
+      'there is no template for Rust workers yet',
+      'pass --language <ts|js|py>',
+    );
   }
-  const suggestion = nearest(text, Object.keys(LANGUAGES).filter((name) => name.length > 2));
+  const suggestion = nearest(
+    text,
+    Object.keys(LANGUAGES).filter((name) => name.length > 2),
+  );
   const hint = suggestion === undefined ? '' : ` (did you mean '${suggestion}'?)`;
   throw problem(`unknown language '${text}'`, `there is no template of that name${hint}`, 'pass --language <ts|js|py>');
 }

@@ -81,7 +81,9 @@ export async function findEngine(project: LocalProject, port?: number): Promise<
   if (isNamed || !project.hasConfig) return ops;
   const other = await configOf(ops);
   if (other === undefined || (await samePath(other, project.configPath))) return ops;
-  say(`note: the engine at ${url} runs another project (${other}); give this one a port of its own under iii-worker-manager.`);
+  say(
+    `note: the engine at ${url} runs another project (${other}); give this one a port of its own under iii-worker-manager.`,
+  );
   await ops.close();
   return undefined;
 }
@@ -99,7 +101,10 @@ export async function withOps<T>(ops: WorkerOps, run: (ops: WorkerOps) => Promis
     return await run(ops);
   } catch (error) {
     if (error instanceof WorkerOpError) {
-      throw new CliError(error.message.split('\n').map((line, i) => (i === 0 ? `error: ${line}` : `  ${line}`)), { cause: error });
+      throw new CliError(
+        error.message.split('\n').map((line, i) => (i === 0 ? `error: ${line}` : `  ${line}`)),
+        { cause: error },
+      );
     }
     throw error;
   } finally {
@@ -124,7 +129,8 @@ async function samePath(a: string, b: string): Promise<boolean> {
 
 /** The text for people inside a `WorkerOpError` message, which is JSON on the wire. */
 function refusal(code: string, message: string): Error {
-  if (code === 'function_not_found') return new CliError('error: this engine does not manage workers (it was started without a config.yaml)');
+  if (code === 'function_not_found')
+    return new CliError('error: this engine does not manage workers (it was started without a config.yaml)');
   try {
     const body: unknown = JSON.parse(message);
     if (isRow(body) && typeof body['message'] === 'string') return new WorkerOpError(code, body['message']);
