@@ -1,4 +1,5 @@
 import { TrineError } from '@trine/protocol';
+import { formatAddress } from './addresses.js';
 
 export const ListenerCode = {
   portTaken: 'port_taken',
@@ -11,15 +12,15 @@ export const ListenerCode = {
  * @param who - the entry in config.yaml that sets the address
  */
 export function bindError(host: string, port: number, who: string, error: NodeJS.ErrnoException): TrineError {
-  const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  const address = formatAddress(host, port);
   if (error.code === 'EADDRINUSE') {
     return new TrineError(
       ListenerCode.portTaken,
-      `address ${address} is already in use (worker ${who}): stop the other program, or set another \`port\` for ${who} in config.yaml`,
+      `address ${address} is already in use (worker ${who}); stop the other program or set another port in config.yaml`,
       { cause: error },
     );
   }
-  const fix = error.code === 'EACCES' ? 'ports below 1024 need a privilege' : 'check `host` and `port`';
+  const fix = error.code === 'EACCES' ? 'ports below 1024 need a privilege' : 'check host and port in config.yaml';
   return new TrineError(
     ListenerCode.bindFailed,
     `failed to bind to ${address} (worker ${who}): ${error.code ?? error.message}; ${fix}`,

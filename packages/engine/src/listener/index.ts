@@ -1,4 +1,4 @@
-export { bindServers, closeServer, isLoopback, type BindOptions, type BoundServers } from './bind.js';
+export { formatAddress, isLoopback, openAddresses, type AddressOptions } from './addresses.js';
 export { bindError, ListenerCode } from './errors.js';
 export type { HeartbeatOptions } from './heartbeat.js';
 export { WorkerListener, type WorkerListenerOptions } from './worker-listener.js';

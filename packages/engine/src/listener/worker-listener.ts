@@ -3,15 +3,15 @@
  * Listening starts last and stops first, so that a client in backoff meets a refused connection and
  * never half an engine.
  */
-import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
+import { createServer, STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Socket } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { WebSocketServer, type RawData, type WebSocket } from 'ws';
 import type { Core } from '../core/core.js';
 import type { Log } from '../core/log.js';
 import { MAX_MESSAGE_BYTES, RemoteSession, type SessionLimits } from '../core/remote-session.js';
 import { decodeTelemetry, isTelemetry, type TelemetrySink } from '../core/telemetry.js';
-import { bindServers, closeServer, isLoopback } from './bind.js';
+import { formatAddress, isLoopback, openAddresses } from './addresses.js';
 import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
 import { WorkerSocket } from './worker-socket.js';
 
@@ -27,6 +27,9 @@ export interface WorkerListenerOptions {
   readonly heartbeat?: Partial<HeartbeatOptions>;
   readonly sessionLimits?: Partial<SessionLimits>;
 }
+
+/** How often clients over the handshake timeout are looked for, in milliseconds. */
+const TIMEOUT_CHECK_MS = 1_000;
 
 /** The Close code of an engine that shuts down: clients of every language reconnect after it. */
 const CLOSE_RESTART = 1012;
@@ -69,30 +72,19 @@ export class WorkerListener {
 
   /** @throws TrineError `port_taken`, `bind_failed` */
   async start(): Promise<void> {
-    const { host, port, who, handshakeTimeoutMs } = this.#options;
-    const bound = await bindServers({
+    const { host, port, who } = this.#options;
+    this.#servers = await openAddresses({
       host,
       port,
       who,
-      server: {
-        headersTimeout: handshakeTimeoutMs,
-        requestTimeout: handshakeTimeoutMs,
-        connectionsCheckingInterval: Math.min(handshakeTimeoutMs, 1_000),
-      },
-      prepare: (server) => {
-        server.on('request', (request, response) => {
-          const known = pathOf(request) === '/' || pathOf(request) === '/otel';
-          const status = !known ? 404 : request.method === 'GET' ? 400 : 405;
-          response
-            .writeHead(status, { 'content-type': 'text/plain' })
-            .end(known ? 'this is a WebSocket endpoint\n' : 'not found\n');
-        });
-        server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
-      },
+      open: (address, number) => this.#listen(address, number),
+      portOf,
+      close: closeServer,
     });
-    this.#servers = bound.servers;
-    this.#port = bound.port;
-    this.#log.for('iii::engine').info(`Engine listening on address: ${bound.address}`);
+    const first = this.#servers[0] as Server;
+    this.#port = portOf(first);
+    const address = formatAddress((first.address() as AddressInfo).address, this.#port);
+    this.#log.for('iii::engine').info(`Engine listening on address: ${address}`);
     if (!isLoopback(host)) {
       this.#log.warn('the worker port can be reached from other machines and has no access rules', {
         host,
@@ -126,6 +118,30 @@ export class WorkerListener {
       setImmediate(() => ws.terminate());
     }
     await Promise.all(ending.map(({ closed }) => closed));
+  }
+
+  #listen(host: string, port: number): Promise<Server> {
+    const { handshakeTimeoutMs } = this.#options;
+    const server = createServer({
+      headersTimeout: handshakeTimeoutMs,
+      requestTimeout: handshakeTimeoutMs,
+      connectionsCheckingInterval: Math.min(handshakeTimeoutMs, TIMEOUT_CHECK_MS),
+    });
+    server.on('request', (request, response) => {
+      const known = pathOf(request) === '/' || pathOf(request) === '/otel';
+      const status = !known ? 404 : request.method === 'GET' ? 400 : 405;
+      response
+        .writeHead(status, { 'content-type': 'text/plain' })
+        .end(known ? 'this is a WebSocket endpoint\n' : 'not found\n');
+    });
+    server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
+    return new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host, port }, () => {
+        server.removeListener('error', reject);
+        resolve(server);
+      });
+    });
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -202,6 +218,16 @@ export class WorkerListener {
     this.#sockets.add(entry);
     ws.on('error', (error) => this.#log.debug('worker socket failed', { error: error.message }));
   }
+}
+
+function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+  });
 }
 
 function pathOf(request: IncomingMessage): string {

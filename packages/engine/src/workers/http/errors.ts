@@ -42,20 +42,3 @@ export function routeConflict(route: string, existing: string): KeptAsideError {
       'routes with identical structure but different path-parameter names are not supported',
   );
 }
-
-/** @param entryName - the worker's entry in config.yaml, as it is spelt there */
-export function bindError(address: string, entryName: string, error: NodeJS.ErrnoException): TrineError {
-  if (error.code === 'EADDRINUSE') {
-    return new TrineError(
-      HttpCode.portTaken,
-      `address ${address} is already in use (worker ${entryName}); stop the other program or set another port in config.yaml`,
-      { cause: error },
-    );
-  }
-  const fix = error.code === 'EACCES' ? 'ports below 1024 need a privilege' : 'check host and port in config.yaml';
-  return new TrineError(
-    HttpCode.bindFailed,
-    `failed to bind to ${address} (worker ${entryName}): ${error.code ?? error.message}; ${fix}`,
-    { cause: error },
-  );
-}

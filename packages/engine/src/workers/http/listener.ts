@@ -8,6 +8,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import fastify, { type FastifyInstance } from 'fastify';
+import { formatAddress } from '../../listener/index.js';
 
 /** A client has this long to send the head of a request, and this long to send all of it, in milliseconds. */
 const HEAD_TIMEOUT_MS = 15_000;
@@ -111,10 +112,6 @@ export class Listener implements Listening {
   destroyConnections(): void {
     for (const socket of this.#sockets) socket.destroy();
   }
-}
-
-export function formatAddress(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 function noSchemas(): never {

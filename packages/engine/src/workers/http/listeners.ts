@@ -1,18 +1,11 @@
 /** The addresses this worker listens on: one, or both loopback addresses under one port number. */
 import type { WorkerHost } from '../../core/worker-host.js';
 import type { HttpSettings } from './config.js';
-import { bindError } from './errors.js';
-import { formatAddress, Listener, type ListenerLimits, type Serve } from './listener.js';
+import { isLoopback, openAddresses } from '../../listener/index.js';
+import { Listener, type ListenerLimits, type Serve } from './listener.js';
 
-const LOOPBACK_V4 = '127.0.0.1';
-const LOOPBACK_V6 = '::1';
-/** Free ports tried until one is free on both loopback addresses. */
-const MAX_PORT_TRIES = 20;
 /** Time for open requests of a listener that was replaced, in milliseconds. */
 const REPLACED_GRACE_MS = 10_000;
-/** A machine without IPv6 answers one of these. */
-const NO_IPV6: ReadonlySet<string | undefined> = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EPROTONOSUPPORT']);
-
 type Address = Pick<HttpSettings, 'host' | 'port'>;
 
 export class Listeners {
@@ -45,9 +38,16 @@ export class Listeners {
     if (asked !== undefined && asked.host === address.host && asked.port === address.port) return;
     const before = this.#current;
     this.#host.log.info(`Initializing API adapter on port ${address.port}`);
-    const after = isLoopbackPair(address.host)
-      ? await this.#openPair(address.port)
-      : [await this.#openOne(address.host as string, address.port)];
+    const after = await openAddresses({
+      host: address.host,
+      port: address.port,
+      who: this.#host.entryName,
+      open: (host, port) => this.#openOrKeep(host, port),
+      portOf: (listener) => listener.port,
+      close: async (listener) => {
+        if (!before.includes(listener)) await listener.close();
+      },
+    });
     this.#asked = { host: address.host, port: address.port };
     this.#current = after;
     this.#host.reportPort('http', this.port);
@@ -104,43 +104,8 @@ export class Listeners {
     });
   }
 
-  async #openPair(port: number): Promise<readonly Listener[]> {
-    for (let attempt = 1; ; attempt++) {
-      const v4 = await this.#openOne(LOOPBACK_V4, port);
-      try {
-        return [v4, await this.#openOrKeep(LOOPBACK_V6, v4.port)];
-      } catch (error) {
-        const { code } = error as NodeJS.ErrnoException;
-        if (NO_IPV6.has(code)) return [v4];
-        if (!this.#current.includes(v4)) await v4.close();
-        if (port !== 0 || code !== 'EADDRINUSE' || attempt >= MAX_PORT_TRIES)
-          throw this.#bindError(LOOPBACK_V6, v4.port, error);
-      }
-    }
-  }
-
-  async #openOne(host: string, port: number): Promise<Listener> {
-    try {
-      return await this.#openOrKeep(host, port);
-    } catch (error) {
-      throw this.#bindError(host, port, error);
-    }
-  }
-
   #openOrKeep(host: string, port: number): Promise<Listener> {
     const open = this.#current.find((listener) => listener.host === host && listener.port === port);
     return open === undefined ? Listener.open(host, port, this.#serve, this.#limits) : Promise.resolve(open);
   }
-
-  #bindError(host: string, port: number, error: unknown): Error {
-    return bindError(formatAddress(host, port), this.#host.entryName, error as NodeJS.ErrnoException);
-  }
-}
-
-function isLoopbackPair(host: string | undefined): boolean {
-  return host === undefined || host === 'localhost';
-}
-
-function isLoopback(host: string): boolean {
-  return host === LOOPBACK_V6 || host.startsWith('127.');
 }
