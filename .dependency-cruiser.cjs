@@ -87,11 +87,18 @@ module.exports = {
     {
       name: 'workers-know-the-core',
       severity: 'error',
-      comment: 'A built-in gets a WorkerHost and nothing else; of storage it knows the contract of a store module.',
+      comment:
+        'A built-in gets a WorkerHost and nothing else; of storage it knows the contract of a store module. The two whose subject a room is see that room through its index.',
       from: { path: `${ENGINE}workers/([^/]+)/`, pathNot: '[.]test[.]ts$' },
       to: {
         path: ENGINE,
-        pathNot: [`${ENGINE}core/`, `${ENGINE}workers/`, `${ENGINE}storage/store-module[.]ts$`, VERSION],
+        pathNot: [
+          `${ENGINE}core/`,
+          `${ENGINE}workers/`,
+          `${ENGINE}storage/store-module[.]ts$`,
+          `${ENGINE}(listener|config)/index[.]ts$`,
+          VERSION,
+        ],
       },
     },
     {

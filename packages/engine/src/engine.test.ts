@@ -126,6 +126,20 @@ describe('an embedded engine', () => {
     await expect(engine.start()).rejects.toMatchObject({ code: 'engine_stopped' });
   });
 
+  it('gives up a start that is stopped meanwhile', async () => {
+    const engine = await createEngine({
+      cwd: folder.path,
+      log: quiet,
+      config: { workers: [PORT, { name: 'iii-queue' }, { name: 'iii-http', config: { port: 0 } }] },
+    });
+    const started = engine.start();
+    const stopped = engine.stop();
+    await expect(started).rejects.toMatchObject({ code: 'engine_stopped' });
+    await stopped;
+    expect(engine.state).toBe('stopped');
+    expect(() => engine.url).toThrow(/call start/);
+  });
+
   it('lives beside others in one process', async () => {
     const [one, two] = [await start(), await start([], { dataDir: 'other' })];
     one.worker('w').registerFunction('who', () => 'one');

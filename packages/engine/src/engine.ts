@@ -114,6 +114,7 @@ export class Engine {
   #state: EngineState = 'new';
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
+  #halted: Promise<void> | undefined;
   /** What runs now; differs from the project's own view where an entry could not be applied. */
   #applied: WorkerEntry[] = [];
   #applying: Promise<void> = Promise.resolve();
@@ -206,7 +207,9 @@ export class Engine {
    * acknowledged is on disk. Afterwards nothing keeps the process alive. Idempotent.
    */
   stop(): Promise<void> {
-    this.#stopping ??= this.#stop();
+    if (this.#state !== 'stopped') this.#state = 'stopping';
+    // A start under way gives up at its next step and takes back what it had started.
+    this.#stopping ??= (this.#starting ?? Promise.resolve()).catch(() => undefined).then(() => this.#halt());
     return this.#stopping;
   }
 
@@ -219,18 +222,28 @@ export class Engine {
       startDiscovery(host, { core: this.core, version: ENGINE_VERSION, builtIns: () => this.#builtIns.list() });
       for (const warning of this.project.current.warnings) this.#log.warn(warning);
       const wanted = [...this.#withAlwaysOn(this.project.current.entries)].sort(byStartOrder);
-      for (const entry of wanted) await this.#startEntry(entry);
+      for (const entry of wanted) {
+        this.#checkStarting();
+        await this.#startEntry(entry);
+      }
+      this.#checkStarting();
       const supervised = this.project.supervised({ port: () => this.#workerPort, entries: () => this.#applied });
       if (supervised !== undefined) {
         await this.#builtIns.start({ id: SUPERVISOR, name: SUPERVISOR, config: {} }, supervisorWorker(supervised));
       }
       await this.project.watch((message) => reload.error(`reload: refused, what ran before runs on: ${message}`));
       if (this.project.current.file !== undefined) reload.info(`reload: watching ${this.project.current.file}`);
+      this.#checkStarting();
       this.#state = 'running';
     } catch (error) {
-      await this.stop();
+      this.#state = 'stopping';
+      await this.#halt();
       throw error;
     }
+  }
+
+  #checkStarting(): void {
+    if (this.#state !== 'starting') throw new TrineError('engine_stopped', 'the engine was stopped while it started');
   }
 
   async #startEntry(entry: WorkerEntry): Promise<void> {
@@ -300,16 +313,17 @@ export class Engine {
     if (this.#workers.has(entry.canonical ?? '')) await this.#builtIns.change(entry);
   }
 
-  async #stop(): Promise<void> {
-    const wasNew = this.#state === 'new';
-    this.#state = 'stopping';
+  #halt(): Promise<void> {
+    this.#halted ??= this.#takeDown();
+    return this.#halted;
+  }
+
+  async #takeDown(): Promise<void> {
     await this.project.close();
     await this.#applying;
-    if (!wasNew) {
-      await this.#builtIns.stop(SUPERVISOR);
-      await this.#builtIns.drain();
-      await this.#builtIns.stopAll();
-    }
+    await this.#builtIns.stop(SUPERVISOR);
+    await this.#builtIns.drain();
+    await this.#builtIns.stopAll();
     for (const session of [...this.core.sessions()]) await this.core.close(session);
     this.core.router.stop();
     await this.#storage.stop();

@@ -187,11 +187,9 @@ export class Router {
 
   /** A session is gone: what it ran is answered, what it waited for is dropped. */
   release(session: Session): void {
-    for (const call of [...session.executing]) {
-      this.fail(call, { code: ErrorCode.invocationStopped, message: 'Invocation stopped' }, 'lost');
-    }
-    for (const call of [...session.waiting]) {
-      this.fail(call, { code: ErrorCode.invocationStopped, message: 'Invocation stopped' }, 'lost');
+    for (const call of [...session.executing, ...session.waiting]) {
+      const error = { code: ErrorCode.invocationStopped, message: 'Invocation stopped' };
+      this.complete(call, { ok: false, error, cause: 'lost', worker: call.owner.session.label });
     }
   }
 

@@ -119,7 +119,13 @@ export interface InvokeRequest {
 /** How a call ended. Never an exception: results that cross the wire are values. */
 export type Outcome =
   | { readonly ok: true; readonly result: Payload | undefined }
-  | { readonly ok: false; readonly error: ErrorBody; readonly cause: FailureCause };
+  | {
+      readonly ok: false;
+      readonly error: ErrorBody;
+      readonly cause: FailureCause;
+      /** The worker that was asked, where the call was lost. */
+      readonly worker?: string;
+    };
 
 /**
  * `handler`: the function ran and failed. `not_found`: nobody serves the id, it did not run.

@@ -54,8 +54,3 @@ async function openOne<Listening>(options: AddressOptions<Listening>, host: stri
 export function isLoopback(host: string | undefined): boolean {
   return host === undefined || host === 'localhost' || host === LOOPBACK_V6 || host.startsWith('127.');
 }
-
-/** `127.0.0.1:3111`, `[::1]:3111`. */
-export function formatAddress(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-}

@@ -1,5 +1,5 @@
 import { TrineError } from '@trine/protocol';
-import { formatAddress } from './addresses.js';
+import { formatAddress } from './format-address.js';
 
 export const ListenerCode = {
   portTaken: 'port_taken',

@@ -1,4 +1,5 @@
-export { formatAddress, isLoopback, openAddresses, type AddressOptions } from './addresses.js';
+export { isLoopback, openAddresses, type AddressOptions } from './addresses.js';
+export { formatAddress } from './format-address.js';
 export { bindError, ListenerCode } from './errors.js';
 export type { HeartbeatOptions } from './heartbeat.js';
 export { WorkerListener, type WorkerListenerOptions } from './worker-listener.js';

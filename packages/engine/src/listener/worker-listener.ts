@@ -11,7 +11,8 @@ import type { Core } from '../core/core.js';
 import type { Log } from '../core/log.js';
 import { MAX_MESSAGE_BYTES, RemoteSession, type SessionLimits } from '../core/remote-session.js';
 import { decodeTelemetry, isTelemetry, type TelemetrySink } from '../core/telemetry.js';
-import { formatAddress, isLoopback, openAddresses } from './addresses.js';
+import { isLoopback, openAddresses } from './addresses.js';
+import { formatAddress } from './format-address.js';
 import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
 import { WorkerSocket } from './worker-socket.js';
 

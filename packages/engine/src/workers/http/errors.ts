@@ -19,10 +19,6 @@ export const HttpCode = {
   timeout: 'TIMEOUT',
   /** 504: a middleware function gave no answer in time. */
   middlewareTimeout: 'MIDDLEWARE_TIMEOUT',
-  /** At start: another program listens on the address. */
-  portTaken: 'port_taken',
-  /** At start: the address cannot be listened on for another reason. */
-  bindFailed: 'bind_failed',
   /** A trigger's config is refused. */
   invalidRoute: 'invalid_route',
   /** A trigger's path has the shape of a registered one with other parameter names. */

@@ -116,7 +116,8 @@ export class LineRunner {
         return { kind: 'release', delayMs: UNDELIVERED_DELAY_MS };
       }
     }
-    return decide(job, outcome, rules, this.#host.clock.now(), this.#host.random.float());
+    const lostBy = outcome.ok ? undefined : outcome.worker;
+    return decide(job, outcome, rules, this.#host.clock.now(), this.#host.random.float(), lostBy);
   }
 
   #tellDead(job: Job, { error, code, attempts }: Extract<Decision, { kind: 'dead' }>): void {
