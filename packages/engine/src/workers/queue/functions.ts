@@ -46,14 +46,14 @@ function enqueueFunction(id: string, description: string, { host, queues }: Queu
       metadata: z.unknown().optional(),
     }),
     response: z.object({ messageReceiptId: z.string() }),
-    async handler(_input, context) {
+    handler(_input, context) {
       const input = new RawInput(id, context.payload);
       const queue = input.string('queue');
       const functionId = input.string('function_id');
       const namespace = optionalString(id, input, 'namespace') ?? DEFAULT_NAMESPACE;
       if (!context.mayCall(functionId, namespace)) throw forbidden(functionId);
       const receipt = optionalString(id, input, 'messageReceiptId') ?? host.random.uuid();
-      await queues.enqueue(queue, {
+      const stored = queues.enqueue(queue, {
         receipt,
         functionId,
         namespace,
@@ -63,7 +63,7 @@ function enqueueFunction(id: string, description: string, { host, queues }: Queu
         baggage: optionalString(id, input, 'baggage') ?? context.baggage,
         createdAt: host.clock.now(),
       });
-      return Payload.fromJson(`{"messageReceiptId":${JSON.stringify(receipt)}}`);
+      return stored.then(() => Payload.fromJson(`{"messageReceiptId":${JSON.stringify(receipt)}}`));
     },
   };
 }

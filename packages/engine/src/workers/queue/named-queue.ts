@@ -40,9 +40,17 @@ export function policyOf(name: string, config: NamedQueueConfig): LinePolicy {
  * @throws TrineError `enqueue_error` when a fifo queue's group is missing or null
  */
 export function jobFor(name: string, config: NamedQueueConfig, request: EnqueueRequest): NewJob {
+  // Written out, not spread: this is the hot path, and a copy by spread costs several times more.
   return {
-    ...request,
+    receipt: request.receipt,
+    functionId: request.functionId,
+    namespace: request.namespace,
     group: isFifo(config) ? groupOf(name, config.message_group_field ?? '', request.data) : undefined,
+    data: request.data,
+    metadata: request.metadata,
+    traceparent: request.traceparent,
+    baggage: request.baggage,
+    createdAt: request.createdAt,
     maxAttempts: Math.max(1, config.max_retries),
     backoffMs: config.backoff_ms,
   };

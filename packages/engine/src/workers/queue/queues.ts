@@ -75,16 +75,13 @@ export class Queues {
   /**
    * Stores a job. Resolves after the commit.
    *
-   * @throws TrineError `enqueue_error`
+   * @throws TrineError `enqueue_error`, at once or through the promise
    */
-  async enqueue(queue: string, request: EnqueueRequest): Promise<void> {
+  enqueue(queue: string, request: EnqueueRequest): Promise<void> {
     const named = this.#configured.get(queue);
     if (named === undefined) throw queueNotFound(queue, nearestName(queue, this.#configured.keys()));
-    const job = jobFor(queue, named.config, request);
-    try {
-      await this.#broker.accept(named.line, job);
-    } catch (error) {
+    return this.#broker.accept(named.line, jobFor(queue, named.config, request)).catch((error: unknown) => {
       throw enqueueError(`Queue '${queue}' could not store the job: ${toErrorBody(error).message}`, error);
-    }
+    });
   }
 }

@@ -220,36 +220,63 @@ class BuiltinBroker implements Broker {
     if (deleted && own.endedAt !== undefined) this.#dropLine(own);
   }
 
-  async accept(line: Line, job: NewJob): Promise<void> {
+  accept(line: Line, job: NewJob): Promise<void> {
     const own = line as BuiltinLine;
-    const lane = this.#laneOf(own, job.functionId, job.namespace, job.group);
+    const { receipt, functionId, namespace, group, data, metadata, traceparent, baggage } = job;
+    const { createdAt, maxAttempts, backoffMs } = job;
+    const lane = this.#laneOf(own, functionId, namespace, group);
     const seq = this.#nextSeq++;
     lane.count++;
-    own.bytes += job.data.length;
-    try {
-      await this.#store.write(
+    own.bytes += data.length;
+    return this.#store
+      .write(
         'accept',
         seq,
         own.id,
         lane.id,
-        job.receipt,
-        job.functionId,
-        job.namespace,
-        job.group ?? null,
-        job.data,
-        job.metadata ?? null,
-        job.traceparent ?? null,
-        job.baggage ?? null,
-        job.createdAt,
-        job.maxAttempts,
-        job.backoffMs,
+        receipt,
+        functionId,
+        namespace,
+        group ?? null,
+        data,
+        metadata ?? null,
+        traceparent ?? null,
+        baggage ?? null,
+        createdAt,
+        maxAttempts,
+        backoffMs,
+      )
+      .then(
+        () => {
+          if (!this.#keeps(lane, seq)) return;
+          // Written out, not spread: this is the hot path, and a copy by spread costs several times more.
+          lane.append({
+            seq,
+            receipt,
+            jobId: undefined,
+            functionId,
+            namespace,
+            group,
+            data,
+            metadata,
+            traceparent,
+            baggage,
+            createdAt,
+            maxAttempts,
+            backoffMs,
+            attempts: 0,
+            lost: 0,
+            redelivered: false,
+            failures: NONE,
+          });
+          this.#wake(lane);
+        },
+        (error: unknown) => {
+          own.bytes -= data.length;
+          this.#uncount(lane);
+          throw error;
+        },
       );
-    } catch (error) {
-      own.bytes -= job.data.length;
-      this.#uncount(lane);
-      throw error;
-    }
-    this.#accepted(lane, { ...job, seq, jobId: undefined, attempts: 0, lost: 0, redelivered: false, failures: NONE });
   }
 
   async publish(
@@ -607,10 +634,17 @@ class BuiltinBroker implements Broker {
 
   /** A job is committed: into memory if its lane has nothing older on disk and there is room. */
   #accepted(lane: Lane, job: Job): void {
-    const inMemory = !lane.hasMoreStored && !lane.loading && job.seq > lane.cursor && !lane.line.full;
-    lane.last = Math.max(lane.last, job.seq);
-    if (inMemory) lane.append(job);
+    if (!this.#keeps(lane, job.seq)) return;
+    lane.append(job);
     this.#wake(lane);
+  }
+
+  /** A job was accepted: does it stay in memory? If not, it is read from the store when its turn comes. */
+  #keeps(lane: Lane, seq: number): boolean {
+    const inMemory = !lane.hasMoreStored && !lane.loading && seq > lane.cursor && !lane.line.full;
+    lane.last = Math.max(lane.last, seq);
+    if (!inMemory) this.#wake(lane);
+    return inMemory;
   }
 
   async #readPage(lane: Lane): Promise<void> {
