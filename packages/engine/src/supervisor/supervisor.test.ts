@@ -52,6 +52,7 @@ class Bench {
       },
       registerTriggerType: unused,
       registerTrigger: unused,
+      activateTrigger: unused,
       invoke: unused,
       condition: unused,
       reportPort: unused,

@@ -56,8 +56,8 @@ describe('the queue under a seeded storm', () => {
       ],
     };
     let engine: Engine | undefined;
-    let client: EmbeddedWorker;
-    let worker: EmbeddedWorker;
+    let client!: EmbeddedWorker;
+    let worker!: EmbeddedWorker;
     let workers = 0;
     let nextId = 0;
     let calm = false;
