@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { encodeInvoke, encodeResult, withCaller } from './encode.js';
+import { encodeInvoke, encodeRefusal, encodeResult, withCaller } from './encode.js';
 
 const WORKER = '3f2c1a9e-8d4b-4f5a-9c3e-1b2a3c4d5e6f';
 
@@ -44,5 +44,16 @@ describe('frames to a worker', () => {
       traceparent: 'tp',
     });
     expect(JSON.parse(encodeResult('i', 'f', undefined, undefined, undefined, undefined))).not.toHaveProperty('result');
+  });
+
+  it('refuse a frame under whatever it gave as its id', () => {
+    for (const id of ['"', '\\', '\u0000', 'x","result":1,"y":"']) {
+      expect(JSON.parse(encodeRefusal(id, 'f', { code: 'c', message: 'm' }))).toEqual({
+        type: 'invocationresult',
+        invocation_id: id,
+        function_id: 'f',
+        error: { code: 'c', message: 'm' },
+      });
+    }
   });
 });

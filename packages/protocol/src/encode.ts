@@ -25,6 +25,11 @@ export function encodeInvoke(
   return text + '}';
 }
 
+/**
+ * The answer to a call.
+ *
+ * @param invocationId - a UUID: it is spliced in as it is
+ */
 export function encodeResult(
   invocationId: string,
   functionId: string,
@@ -39,6 +44,11 @@ export function encodeResult(
   if (traceparent !== undefined) text += `,"traceparent":${JSON.stringify(traceparent)}`;
   if (baggage !== undefined) text += `,"baggage":${JSON.stringify(baggage)}`;
   return text + '}';
+}
+
+/** The answer to a frame that could not be read: nothing in it is trusted to be what it should be, its id neither. */
+export function encodeRefusal(invocationId: string, functionId: string, error: ErrorBody): string {
+  return JSON.stringify({ type: 'invocationresult', invocation_id: invocationId, function_id: functionId, error });
 }
 
 export interface TriggerFields {

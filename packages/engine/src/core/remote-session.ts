@@ -8,6 +8,7 @@ import {
   decodeFrame,
   DEFAULT_NAMESPACE,
   encodeInvoke,
+  encodeRefusal,
   encodeRegisterTrigger,
   encodeResult,
   encodeTriggerRegistrationResult,
@@ -395,7 +396,7 @@ export class RemoteSession extends Session {
       if (call !== undefined && call.owner.session === this) this.#core.router.fail(call, error, 'handler');
       return;
     }
-    this.#send(encodeResult(frame.invocationId, frame.functionId ?? '', undefined, error, undefined, undefined));
+    this.#send(encodeRefusal(frame.invocationId, frame.functionId ?? '', error));
   }
 
   #unknown(type: string): void {
