@@ -47,15 +47,6 @@ export default defineConfig(
     rules: { 'no-console': 'off' },
   },
   {
-    // The tutorial's code, as printed there; its SDK types requests as `any`.
-    files: ['apps/**/*.ts'],
-    rules: {
-      'no-restricted-properties': 'off',
-      '@typescript-eslint/no-unsafe-assignment': 'off',
-      '@typescript-eslint/no-unsafe-member-access': 'off',
-    },
-  },
-  {
     files: ['scripts/**/*.js'],
     // JavaScript has no cast for what JSON.parse returns; a JSDoc type stands in for it.
     rules: { '@typescript-eslint/no-unsafe-assignment': 'off', '@typescript-eslint/no-unsafe-return': 'off' },
