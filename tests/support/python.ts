@@ -1,28 +1,40 @@
 import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { access, mkdir, rename, rm } from 'node:fs/promises';
+import { createHash, randomUUID } from 'node:crypto';
+import { access, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
+/** An index that does not answer fails the test, not the whole run. In milliseconds. */
+const INSTALL_TIMEOUT_MS = 120_000;
+
 /**
- * The Python of a virtual environment that has these requirements; made once per machine. Two runs at
- * once may both make it: the one that is done first keeps its own.
+ * The Python of a virtual environment that has these requirements; made once per machine. It is made
+ * aside and appears whole under its name, so several runs may ask at once: the first that is done wins,
+ * and nobody ever sees half of one.
+ *
+ * @param cache - folder of the environments
  */
-export async function pythonWith(requirements: readonly string[]): Promise<string> {
+export async function pythonWith(requirements: readonly string[], cache = tmpdir()): Promise<string> {
   const hash = createHash('sha256').update(requirements.join('\n')).digest('hex').slice(0, 12);
-  const folder = join(tmpdir(), `trine-tests-venv-${hash}`);
-  const python = join(folder, 'bin', 'python');
-  if (await exists(join(folder, 'complete'))) return python;
-  await rm(folder, { recursive: true, force: true });
-  await run('python3', ['-m', 'venv', folder]);
-  await run(python, ['-m', 'pip', 'install', '--quiet', ...requirements], { timeout: 120_000 });
-  await mkdir(join(folder, 'making'), { recursive: true });
-  await rename(join(folder, 'making'), join(folder, 'complete'));
+  const folder = join(cache, `trine-tests-venv-${hash}`);
+  const python = pythonOf(folder);
+  if (await exists(python)) return python;
+  const aside = `${folder}.${randomUUID()}`;
+  try {
+    await run('python3', ['-m', 'venv', aside]);
+    await run(pythonOf(aside), ['-m', 'pip', 'install', '--quiet', ...requirements], { timeout: INSTALL_TIMEOUT_MS });
+    await rename(aside, folder);
+  } catch (error) {
+    await rm(aside, { recursive: true, force: true });
+    if (!(await exists(python))) throw error;
+  }
   return python;
 }
+
+const pythonOf = (folder: string): string => join(folder, 'bin', 'python');
 
 async function exists(path: string): Promise<boolean> {
   return access(path).then(
