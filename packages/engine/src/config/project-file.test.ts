@@ -73,6 +73,15 @@ describe('config.yaml on disk', () => {
     expect(file.current.entries[0]?.config).toMatchObject({ mode: 'fifo' });
   });
 
+  it('does not take a file for empty while an editor writes it', async () => {
+    const file = await project('workers:\n  - name: queue\n');
+    const seen = await watched(file);
+    await writeFile(path, '');
+    await writeFile(path, 'workers:\n  - name: queue\n  - name: database\n');
+    await waitFor(() => names(file.current).length === 2);
+    expect(seen.changed.every((next) => next.entries.length > 0)).toBe(true);
+  });
+
   it('sees an editor that renames another file into place, twice', async () => {
     const file = await project('workers: []\n');
     const seen = await watched(file);

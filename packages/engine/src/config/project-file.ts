@@ -8,6 +8,7 @@
  */
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { toErrorBody } from '@trine/protocol';
 import { isMap, parseDocument } from 'yaml';
 import { Emitter } from '../core/emitter.js';
@@ -25,6 +26,13 @@ import type { ProjectConfig } from './project.js';
 import type { ChangeableProject } from './project-configuration-source.js';
 import type { ProjectEditor } from './project-editor.js';
 import { ProjectWatcher } from './project-watcher.js';
+
+/** A text counts as saved when it has not changed for this long, in milliseconds. */
+const SETTLE_MS = 30;
+/** The same for an empty file, which is rarely meant. */
+const EMPTY_SETTLE_MS = 500;
+/** After this many changes in a row the text is taken as it is. */
+const MAX_SETTLE_ROUNDS = 20;
 
 export interface ProjectFileListener {
   /** Brings what runs in line. Throw to refuse; `current` then stays as it was. */
@@ -172,7 +180,7 @@ export class ProjectFile implements ChangeableProject {
   async #load(): Promise<void> {
     if (this.#closed) return;
     const folder = this.#settingsFolder;
-    const text = await readProjectText(this.path, this.path);
+    const text = await this.#settledText();
     const { mtimeNs } = await stat(this.path, { bigint: true });
     const last = this.#seen;
     const seen: Seen = { text, settings: settingsIn(folder), savedAt: mtimeNs, taken: false };
@@ -192,6 +200,21 @@ export class ProjectFile implements ChangeableProject {
       await this.#watch();
     }
     this.#changes.emit({ before, after: next });
+  }
+
+  /**
+   * The text once it stands still: an editor that writes in place empties the file first, and an
+   * empty configuration would stop every worker.
+   */
+  async #settledText(): Promise<string> {
+    let text = await readProjectText(this.path, this.path);
+    for (let round = 0; round < MAX_SETTLE_ROUNDS; round++) {
+      await delay(text.trim() === '' ? EMPTY_SETTLE_MS : SETTLE_MS);
+      const again = await readProjectText(this.path, this.path);
+      if (again === text) break;
+      text = again;
+    }
+    return text;
   }
 
   #parse(text: string): ProjectConfig {

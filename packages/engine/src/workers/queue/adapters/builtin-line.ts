@@ -61,7 +61,8 @@ export class BuiltinLine implements Line {
       const ready = lane.count - lane.delayed - lane.running - lane.ending;
       waiting += ready;
       delayed += lane.delayed;
-      running += lane.running;
+      // A job whose end is not committed yet has not ended: it must not be missing from every count.
+      running += lane.running + lane.ending;
       if (ready > 0 && this.#isWaiting(lane)) waitingForFunction += ready;
     }
     return { waiting, delayed, running, waitingForFunction, dead: this.dead, bytes: this.bytes };
