@@ -15,8 +15,8 @@ test.each([
     'npm rebuild -g --prefix /opt/iii better-sqlite3 --ignore-scripts=false',
   ],
   [
-    '/work/repo/node_modules/.pnpm/better-sqlite3@1.0.0/node_modules/better-sqlite3',
-    'pnpm --dir /work/repo rebuild better-sqlite3',
+    '/srv/repo/node_modules/.pnpm/better-sqlite3@1.0.0/node_modules/better-sqlite3',
+    'pnpm --dir /srv/repo rebuild better-sqlite3',
   ],
   [
     '/home/ada/my project/node_modules/better-sqlite3',
