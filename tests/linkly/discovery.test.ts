@@ -185,6 +185,34 @@ describe.each([
       reference.unregister();
     });
 
+    it('do not fire when another worker serves a function that is known, or one comes and goes at once', async () => {
+      const reference = worker().registerFunction(functionId, async (event: Row) => void events.push(event));
+      const trigger = worker().registerTrigger({
+        type: 'engine::functions-available',
+        function_id: functionId,
+        config: {},
+      });
+      await functionIds(worker());
+      await clock.advance(GATHERED_MS);
+      await functionIds(worker());
+      events.splice(0);
+      const other = connect('second');
+      other.registerFunction('old::page', async () => null);
+      await ask(other, 'engine::functions::list');
+      other.registerFunction('brief::visit', async () => null).unregister();
+      await ask(other, 'engine::functions::list');
+      await clock.advance(GATHERED_MS);
+      await functionIds(worker());
+      expect(events).toEqual([]);
+      trigger.unregister();
+      reference.unregister();
+      await other.shutdown();
+      await waitFor(async () => {
+        const { workers } = await ask<{ workers: Row[] }>(worker(), 'engine::workers::list');
+        return !workers.some(({ name }) => name === 'second');
+      });
+    });
+
     it('fire when workers come, say who they are, and go', async () => {
       const reference = worker().registerFunction(functionId, async (event: Row) => void events.push(event));
       const trigger = worker().registerTrigger({

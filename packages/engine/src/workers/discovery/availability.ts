@@ -14,6 +14,8 @@ const GATHER_MS = 100;
 export function startAvailability(host: WorkerHost, source: DiscoverySource): RunningWorker {
   const functionListeners = new Map<string, TriggerBinding>();
   const workerListeners = new Map<string, TriggerBinding>();
+  /** Functions whose presence differs from what was told last: what came and went meanwhile is no change. */
+  const differing = new Set<string>();
   let timer: Timer | undefined;
 
   const fire = (listeners: ReadonlyMap<string, TriggerBinding>, payload: unknown): void => {
@@ -33,10 +35,14 @@ export function startAvailability(host: WorkerHost, source: DiscoverySource): Ru
   listen('engine::functions-available', 'Fires when the set of functions changes', functionListeners);
   listen('engine::workers-available', 'Fires when a worker connects, describes itself or disconnects', workerListeners);
 
-  const onFunctions = source.core.registry.changed.on(() => {
-    if (functionListeners.size === 0 || timer !== undefined) return;
-    timer = host.clock.setTimer(() => {
+  const onFunctions = source.core.registry.availability.on(({ namespace, functionId }) => {
+    if (functionListeners.size === 0) return differing.clear();
+    const key = JSON.stringify([namespace, functionId]);
+    if (!differing.delete(key)) differing.add(key);
+    timer ??= host.clock.setTimer(() => {
       timer = undefined;
+      if (differing.size === 0) return;
+      differing.clear();
       const functions = [...source.core.registry.serving()].map(functionSummary).sort(byText('function_id'));
       fire(functionListeners, { event: 'functions_changed', functions });
     }, GATHER_MS);
