@@ -26,7 +26,8 @@ module.exports = {
       severity: 'error',
       comment: 'Names a file or package that is not there, or not in its package.json.',
       from: {},
-      to: { couldNotResolve: true },
+      // The SDKs' packages name type files that they do not contain.
+      to: { couldNotResolve: true, pathNot: '^iii-sdk-' },
     },
     {
       name: 'undeclared-dependency',
