@@ -323,6 +323,7 @@ export class Engine {
     await this.#applying;
     await this.#builtIns.stop(SUPERVISOR);
     await this.#builtIns.drain();
+    this.core.bindings.close();
     await this.#builtIns.stopAll();
     for (const session of [...this.core.sessions()]) await this.core.close(session);
     this.core.router.stop();

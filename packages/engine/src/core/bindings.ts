@@ -63,6 +63,7 @@ export class Bindings {
   readonly #triggers = new Map<string, Trigger>();
   readonly #byType = new Map<string, Set<Trigger>>();
   readonly #warned = new Set<string>();
+  #closing = false;
   readonly changed = new Emitter<void>();
 
   constructor(log: Log) {
@@ -99,6 +100,11 @@ export class Bindings {
     this.#warned.delete(provider.id);
     this.changed.emit();
     return this.#rebind(provider.id, replaced);
+  }
+
+  /** The engine stops: triggers that lose their provider from here on wait for nobody. */
+  close(): void {
+    this.#closing = true;
   }
 
   /** Withdraws a trigger type: its triggers go to the provider before it, or wait. */
@@ -313,7 +319,7 @@ export class Bindings {
   }
 
   #warnPending(trigger: Trigger): void {
-    if (this.#warned.has(trigger.type)) return;
+    if (this.#closing || this.#warned.has(trigger.type)) return;
     this.#warned.add(trigger.type);
     const worker = workerForTriggerType(trigger.type);
     const fix =
