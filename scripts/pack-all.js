@@ -1,14 +1,15 @@
-/** `pnpm pack:all`: builds, and packs every public package into dist/packages/*.tgz. */
+/** `pnpm pack:all [FOLDER]`: builds, and packs every public package into FOLDER, by default dist/packages. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { build, ROOT } from './build.js';
 
-const TARGET = join(ROOT, 'dist/packages');
+const TARGET = resolve(ROOT, process.argv[2] ?? 'dist/packages');
 
 build();
-rmSync(TARGET, { recursive: true, force: true });
 mkdirSync(TARGET, { recursive: true });
+// Only what an earlier run has packed: the folder may be anybody's.
+for (const file of readdirSync(TARGET)) if (/^trine-.+[.]tgz$/.test(file)) rmSync(join(TARGET, file));
 
 for (const name of readdirSync(join(ROOT, 'packages')).sort()) {
   const folder = join(ROOT, 'packages', name);
@@ -23,7 +24,7 @@ for (const name of readdirSync(join(ROOT, 'packages')).sort()) {
   }
 }
 
-for (const file of readdirSync(TARGET)) console.log(join('dist/packages', file));
+for (const file of readdirSync(TARGET)) console.log(relative(ROOT, join(TARGET, file)));
 
 /**
  * The pnpm that runs this script. It names itself in the environment: a program, or a script for Node.

@@ -18,17 +18,28 @@ export interface EngineProcessOptions {
   /** Words after `iii`; default none: the engine with `config.yaml`. */
   readonly words?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** An installed `iii` to run; default this checkout's own. */
+  readonly program?: string;
+  /** As a terminal starts it: leader of a process group, so that `interrupt` can be its Ctrl-C. */
+  readonly inOwnGroup?: boolean;
+}
+
+export interface ProcessEnd {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
 }
 
 /** The real command as a process of its own, usually as an engine. Whoever starts it kills it. */
 export class EngineProcess {
   readonly #child: ChildProcess;
+  readonly #inOwnGroup: boolean;
   #output = '';
   /** Resolves when the process is gone and its output is complete. */
-  readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
+  readonly exited: Promise<ProcessEnd>;
 
-  private constructor(child: ChildProcess) {
+  private constructor(child: ChildProcess, inOwnGroup: boolean) {
     this.#child = child;
+    this.#inOwnGroup = inOwnGroup;
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
         this.#output = (this.#output + text).slice(-MAX_OUTPUT_CHARS);
@@ -40,14 +51,15 @@ export class EngineProcess {
     }));
   }
 
-  static spawn({ cwd, words = [], env = {} }: EngineProcessOptions): EngineProcess {
+  static spawn({ cwd, words = [], env = {}, program, inOwnGroup = false }: EngineProcessOptions): EngineProcess {
     const { III_URL: _url, III_CONFIG_PATH: _config, ...inherited } = process.env;
-    const child = spawn(process.execPath, [COMMAND, ...words], {
+    const child = spawn(program ?? process.execPath, [...(program === undefined ? [COMMAND] : []), ...words], {
       cwd,
       env: { ...inherited, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
+      detached: inOwnGroup,
     });
-    return new EngineProcess(child);
+    return new EngineProcess(child, inOwnGroup);
   }
 
   /** Starts an engine and waits until its worker port takes connections. */
@@ -81,17 +93,31 @@ export class EngineProcess {
 
   /** SIGKILL: no farewell, no flush. */
   async kill(): Promise<void> {
-    this.#child.kill('SIGKILL');
+    this.#signal('SIGKILL');
     await this.exited;
   }
 
   /** SIGTERM and wait; kills what does not end. */
-  async stop(): Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }> {
-    this.#child.kill('SIGTERM');
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), DEADLINE_MS);
+  stop(): Promise<ProcessEnd> {
+    return this.#end('SIGTERM');
+  }
+
+  /** SIGINT and wait; kills what does not end. With `inOwnGroup` to the whole group, as Ctrl-C. */
+  interrupt(): Promise<ProcessEnd> {
+    return this.#end('SIGINT');
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<ProcessEnd> {
+    this.#signal(signal);
+    const timer = setTimeout(() => this.#signal('SIGKILL'), DEADLINE_MS);
     const end = await this.exited;
     clearTimeout(timer);
     return end;
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    if (!this.#inOwnGroup || this.#child.pid === undefined) this.#child.kill(signal);
+    else if (this.isRunning) process.kill(-this.#child.pid, signal);
   }
 }
 
