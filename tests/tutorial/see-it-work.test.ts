@@ -2,13 +2,14 @@
  * The tutorial's "See it work", through the real processes: the command runs the root config.yaml with
  * both Linkly workers, and everything is asked the way its reader would ask.
  */
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { tempFolder, waitFor, type TempFolder } from '@trine/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { EngineProcess } from '../support/engine-process.js';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const COMMAND = join(ROOT, 'packages', 'cli', 'dist', 'main.js');
@@ -18,8 +19,8 @@ const run = promisify(execFile);
 const READY_TIMEOUT_MS = 150_000;
 
 let folder: TempFolder;
-let stack: ChildProcess;
-let output = '';
+let stack: EngineProcess | undefined;
+const output = (): string => stack?.output ?? '';
 let http = '';
 let workerPort = '';
 
@@ -32,7 +33,13 @@ function post(path: string, body: unknown, method = 'POST'): Promise<Response> {
   return fetch(http + path, { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
 }
 
-const follow = (code: string): Promise<Response> => fetch(`${http}/s/${code}`, { redirect: 'manual' });
+let redirects = 0;
+
+async function follow(code: string): Promise<Response> {
+  const answer = await fetch(`${http}/s/${code}`, { redirect: 'manual' });
+  if (answer.status === 302) redirects++;
+  return answer;
+}
 
 function isOpen(port: string): Promise<boolean> {
   return new Promise((resolve) => {
@@ -42,6 +49,23 @@ function isOpen(port: string): Promise<boolean> {
     });
     socket.once('error', () => resolve(false));
   });
+}
+
+async function ready(): Promise<void> {
+  const portAfter = (text: string): Promise<string> =>
+    waitFor(() => new RegExp(`${text} address: 127\\.0\\.0\\.1:(\\d+)`).exec(output())?.[1], { what: `"${text}"` });
+  workerPort = await portAfter('Engine listening on');
+  http = `http://127.0.0.1:${await portAfter('API listening on')}`;
+  await waitFor(
+    async () => {
+      const { registered_triggers: triggers } = (await trigger('engine::registered-triggers::list')) as {
+        registered_triggers: { function_id: string; status: string }[];
+      };
+      const active = new Set(triggers.filter(({ status }) => status === 'active').map((row) => row.function_id));
+      return ['analytics::on_link_created', 'link::on_link_updated', 'http::update'].every((id) => active.has(id));
+    },
+    { timeoutMs: READY_TIMEOUT_MS, everyMs: 500, what: 'both workers' },
+  );
 }
 
 beforeAll(async () => {
@@ -58,37 +82,21 @@ beforeAll(async () => {
     join(folder.path, 'config.yaml'),
     `${config}  - name: iii-worker-manager\n    config:\n      port: 0\n`,
   );
-  stack = spawn('node', [COMMAND], { cwd: folder.path, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
-  const take = (data: Buffer): void => void (output += data.toString());
-  stack.stdout?.on('data', take);
-  stack.stderr?.on('data', take);
-  const portAfter = (text: string): Promise<string> =>
-    waitFor(() => new RegExp(`${text} address: 127\\.0\\.0\\.1:(\\d+)`).exec(output)?.[1], {
-      what: `"${text}" in:\n${output}`,
-    });
-  workerPort = await portAfter('Engine listening on');
-  http = `http://127.0.0.1:${await portAfter('API listening on')}`;
-  await waitFor(
-    async () => {
-      const { registered_triggers: triggers } = (await trigger('engine::registered-triggers::list')) as {
-        registered_triggers: { function_id: string; status: string }[];
-      };
-      const active = new Set(triggers.filter(({ status }) => status === 'active').map((row) => row.function_id));
-      return ['analytics::on_link_created', 'link::on_link_updated', 'http::update'].every((id) => active.has(id));
-    },
-    { timeoutMs: READY_TIMEOUT_MS, everyMs: 500, what: 'both workers' },
-  ).catch((error: unknown) => {
-    throw new Error(`the stack did not come up:\n${output}`, { cause: error });
+  stack = EngineProcess.spawn({ cwd: folder.path, inOwnGroup: true });
+  await ready().catch((error: unknown) => {
+    throw new Error(`the stack did not come up:\n${output()}`, { cause: error });
   });
 }, READY_TIMEOUT_MS + 30_000);
 
 afterAll(async () => {
-  if (stack.exitCode === null && stack.pid !== undefined) process.kill(-stack.pid, 'SIGKILL');
+  await stack?.kill();
   await folder.remove();
 });
 
 describe('the Linkly stack', () => {
   it('makes links, follows them, changes one, and counts in Python', async () => {
+    const today = (): string => new Date().toISOString().slice(0, 10);
+    const before = today();
     for (let n = 1; n <= 5; n++) {
       const created = await post('/links', { url: `https://iii.dev/${n}`, code: `link${n}` });
       expect(created.status).toBe(201);
@@ -119,43 +127,37 @@ describe('the Linkly stack', () => {
         rows: { day: string; count: number }[];
         row_count: number;
       };
-      return answer.rows[0]?.count === 5 ? answer : undefined;
+      return answer.rows.reduce((sum, row) => sum + row.count, 0) >= 5 ? answer : undefined;
     });
-    expect(counts.rows).toEqual([{ day: new Date().toISOString().slice(0, 10), count: 5 }]);
-    expect(counts.row_count).toBe(1);
+    // At midnight in UTC the five may fall into two days.
+    if (before === today()) expect(counts).toMatchObject({ rows: [{ day: before, count: 5 }], row_count: 1 });
   });
 
   it('has one row per redirect', async () => {
-    const redirects = 4;
     const clicks = async (): Promise<number> => {
-      const answer = (await trigger(
-        'database::query',
-        'db=primary',
-        "sql=SELECT COUNT(*) AS n FROM clicks WHERE code = 'link2'",
-      )) as {
+      const answer = (await trigger('database::query', 'db=primary', 'sql=SELECT COUNT(*) AS n FROM clicks')) as {
         rows: { n: number }[];
       };
       return answer.rows[0]?.n ?? 0;
     };
-    for (let i = 0; i < redirects; i++) expect((await follow('link2')).status).toBe(302);
+    for (let i = 0; i < 4; i++) expect((await follow('link2')).status).toBe(302);
+    expect(redirects).toBeGreaterThanOrEqual(8);
     await waitFor(async () => (await clicks()) >= redirects, { what: 'the click rows' });
     expect(await trigger('engine::queue::topic_stats', 'topic=clicks')).toMatchObject({ depth: 0, dlq_depth: 0 });
     expect(await clicks()).toBe(redirects);
   });
 
   it('tells what its workers log, each line with the worker that wrote it', async () => {
-    await waitFor(() => /\[INFO\] link link resolved\n(.*\n)*?.*code: "link1"/.test(output), {
+    await waitFor(() => /\[INFO\] link link resolved\n(.*\n)*?.*code: "link1"/.test(output()), {
       what: 'the log of link',
     });
-    await waitFor(() => /analytics .*counted new link link5 for \d{4}-\d\d-\d\d/.test(output), {
+    await waitFor(() => /analytics .*counted new link link5 for \d{4}-\d\d-\d\d/.test(output()), {
       what: 'the log of analytics',
     });
   });
 
   it('ends with Ctrl-C: exit 0, ports free, no process left', async () => {
-    const exited = new Promise<number | null>((resolve) => stack.once('exit', resolve));
-    process.kill(-(stack.pid as number), 'SIGINT');
-    expect(await exited).toBe(0);
+    expect(await stack?.interrupt()).toEqual({ code: 0, signal: null });
     expect(await isOpen(workerPort)).toBe(false);
     expect(await isOpen(new URL(http).port)).toBe(false);
     await waitFor(async () => !(await run('ps', ['-eo', 'args'])).stdout.includes(folder.path), {
