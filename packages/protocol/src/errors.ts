@@ -57,24 +57,43 @@ function isErrorBody(value: unknown): value is ErrorBody {
 
 /** The catalogue of codes that the engine itself answers with (public, documented, tested). */
 export const ErrorCode = {
+  /** Nobody serves that function id; it did not run. */
   functionNotFound: 'function_not_found',
+  /** The function ran and failed; the message is the one of its error. */
   invocationFailed: 'invocation_failed',
+  /** The connection of the worker ended while it ran the function; it may or may not have finished. */
   invocationStopped: 'invocation_stopped',
+  /** No answer within the time limit of the call. */
   invocationTimeout: 'invocation_timeout',
+  /** The worker takes no more: too much waits to be sent to it. */
   channelSendFailed: 'channel_send_failed',
+  /** The caller has as many calls in flight as one worker may have. */
   tooManyCalls: 'too_many_calls',
+  /** The message is larger than the receiving client accepts. */
   payloadTooLarge: 'payload_too_large',
+  /** The frame is no JSON. */
   invalidJson: 'invalid_json',
+  /** A field of the frame is missing or of another type. */
   invalidFrame: 'invalid_frame',
+  /** The input of a built-in function does not fit its schema. */
   deserialization: 'deserialization_error',
+  /** A result cannot be written as JSON. */
   serialization: 'serialization_error',
+  /** The job was not accepted: no such queue, its group is missing, or it could not be stored. */
   enqueue: 'enqueue_error',
+  /** Nobody provides that trigger type. */
   triggerTypeNotFound: 'trigger_type_not_found',
+  /** The provider of the trigger type refused the trigger. */
   triggerRegistrationFailed: 'trigger_registration_failed',
+  /** The trigger could not be taken back. */
   unregisterFailed: 'unregister_failed',
+  /** A namespace must not be blank. */
   invalidNamespace: 'INVALID_NAMESPACE',
+  /** The caller may not call or see that function. */
   forbidden: 'FORBIDDEN',
+  /** What was asked about is not registered. */
   notFound: 'NOT_FOUND',
+  /** The arguments contradict each other, or one is missing. */
   invalidArguments: 'INVALID_ARGUMENTS',
 } as const;
 

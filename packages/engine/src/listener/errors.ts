@@ -2,7 +2,9 @@ import { TrineError } from '@trine/protocol';
 import { formatAddress } from './format-address.js';
 
 export const ListenerCode = {
+  /** At start: another program listens on the address. */
   portTaken: 'port_taken',
+  /** At start: the address cannot be listened on for another reason. */
   bindFailed: 'bind_failed',
 } as const;
 

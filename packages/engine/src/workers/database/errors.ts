@@ -7,12 +7,15 @@ import { ErrorCode, TrineError } from '@trine/protocol';
 
 /** The structured error: `code` first, then the code's own fields. Travels between threads as it is. */
 export type Fault =
+  /** No database of that name is configured. */
   | { readonly code: 'UNKNOWN_DB'; readonly db: string; readonly available: readonly string[] }
+  /** The call names no database, there are several, and none is `primary`. */
   | { readonly code: 'MISSING_DB'; readonly available: readonly string[] }
   /** Every connection was busy for the whole of `acquire_timeout_ms`; the statement did not run. */
   | { readonly code: 'POOL_TIMEOUT'; readonly db: string; readonly waited_ms: number }
   /** No answer in time. A statement that writes may still take effect. */
   | { readonly code: 'QUERY_TIMEOUT'; readonly db: string; readonly timeout_ms: number }
+  /** The handle was never given out, or its time is over. */
   | { readonly code: 'STATEMENT_NOT_FOUND'; readonly handle_id: string }
   /** `index` counts from 0: the parameter that does not fit. */
   | { readonly code: 'INVALID_PARAM'; readonly index: number; readonly reason: string }
