@@ -215,6 +215,7 @@ wrkers: []
       /^config\.yaml:3: not valid YAML at column 1: Missing closing "quote/,
     );
     expect(faults('a: 1\na: 2\n')[0]).toBe('config.yaml:2: not valid YAML at column 1: Map keys must be unique');
+    expect(faults('workers:\n  - name: iii-state\n - name: [queue\n  - name: pubsub\n')).toHaveLength(1);
     expect(faults('a: *nobody\n')[0]).toMatch(/^config\.yaml: not valid YAML: Unresolved alias/);
   });
 

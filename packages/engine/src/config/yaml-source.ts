@@ -34,7 +34,8 @@ export function readYaml(text: string, label: string, env: NodeJS.ProcessEnv): T
     const offset = offsetOf(doc, path);
     return offset === undefined ? undefined : lines.linePos(offset).line;
   };
-  const faults: ConfigFault[] = doc.errors.map((error) => {
+  // One slip makes the parser trip over everything behind it: only where it tripped first is the slip.
+  const faults: ConfigFault[] = doc.errors.slice(0, 1).map((error) => {
     const position = lines.linePos(error.pos[0]);
     const said =
       error.code === 'MULTIPLE_DOCS' ? 'this file must hold one document: remove the `---` line' : error.message;
