@@ -49,8 +49,10 @@ export function errorCodes(sources: readonly Source[]): Fact[] {
           }
         }
       }
-      const code = ts.isTypeLiteralNode(node) && file.endsWith('/errors.ts') ? codeOf(node) : undefined;
-      if (code !== undefined) facts.push({ name: code, value: code, comment: commentBefore(node, tree), file });
+      if (ts.isTypeLiteralNode(node) && file.endsWith('/errors.ts')) {
+        const code = codeOf(node);
+        if (code !== undefined) facts.push({ name: code, value: code, comment: commentBefore(node, tree), file });
+      }
       ts.forEachChild(node, visit);
     };
     visit(tree);
