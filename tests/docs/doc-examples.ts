@@ -1,5 +1,5 @@
 /**
- * The runnable examples of the documentation: a TypeScript block that stands behind the comment
+ * The runnable examples of the documentation: a TypeScript block that stands behind a line with the comment
  * `<!-- example: NAME -->`, and the `text` block behind it, which is what the example prints.
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -28,7 +28,7 @@ export function readPage(page: string): string {
   return readFileSync(join(ROOT, page), 'utf8');
 }
 
-const EXAMPLE = /<!-- example: (\S+) -->\n+```ts\n(.*?)```.*?```text\n(.*?)```/gs;
+const EXAMPLE = /^<!-- example: (\S+) -->\n+```ts\n(.*?)```.*?```text\n(.*?)```/gms;
 
 /** @throws Error for a marker without its two blocks: such an example would go untested */
 export function docExamples(): DocExample[] {
@@ -40,7 +40,7 @@ export function docExamples(): DocExample[] {
       code,
       output,
     }));
-    if (found.length !== (text.match(/<!-- example: /g) ?? []).length) {
+    if (found.length !== (text.match(/^<!-- example: /gm) ?? []).length) {
       throw new Error(`${page}: an example lacks its ts block or the text block with what it prints`);
     }
     return found;
