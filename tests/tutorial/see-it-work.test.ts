@@ -35,10 +35,23 @@ function post(path: string, body: unknown, method = 'POST'): Promise<Response> {
 
 let redirects = 0;
 
+async function clicks(): Promise<number> {
+  const answer = (await trigger('database::query', 'db=primary', 'sql=SELECT COUNT(*) AS n FROM clicks')) as {
+    rows: { n: number }[];
+  };
+  return answer.rows[0]?.n ?? 0;
+}
+
 async function follow(code: string): Promise<Response> {
   const answer = await fetch(`${http}/s/${code}`, { redirect: 'manual' });
   if (answer.status === 302) redirects++;
   return answer;
+}
+
+async function nothingRuns(): Promise<void> {
+  await waitFor(async () => !(await run('ps', ['-eo', 'args'])).stdout.includes(folder.path), {
+    what: 'every process of the project to end',
+  });
 }
 
 function isOpen(port: string): Promise<boolean> {
@@ -51,7 +64,9 @@ function isOpen(port: string): Promise<boolean> {
   });
 }
 
-async function ready(): Promise<void> {
+/** Starts the command and waits until both workers serve all they have. */
+async function start(): Promise<void> {
+  stack = EngineProcess.spawn({ cwd: folder.path, inOwnGroup: true });
   const portAfter = (text: string): Promise<string> =>
     waitFor(() => new RegExp(`${text} address: 127\\.0\\.0\\.1:(\\d+)`).exec(output())?.[1], { what: `"${text}"` });
   workerPort = await portAfter('Engine listening on');
@@ -82,8 +97,7 @@ beforeAll(async () => {
     join(folder.path, 'config.yaml'),
     `${config}  - name: iii-worker-manager\n    config:\n      port: 0\n`,
   );
-  stack = EngineProcess.spawn({ cwd: folder.path, inOwnGroup: true });
-  await ready().catch((error: unknown) => {
+  await start().catch((error: unknown) => {
     throw new Error(`the stack did not come up:\n${output()}`, { cause: error });
   });
 }, READY_TIMEOUT_MS + 30_000);
@@ -134,12 +148,6 @@ describe('the Linkly stack', () => {
   });
 
   it('has one row per redirect', async () => {
-    const clicks = async (): Promise<number> => {
-      const answer = (await trigger('database::query', 'db=primary', 'sql=SELECT COUNT(*) AS n FROM clicks')) as {
-        rows: { n: number }[];
-      };
-      return answer.rows[0]?.n ?? 0;
-    };
     for (let i = 0; i < 4; i++) expect((await follow('link2')).status).toBe(302);
     expect(redirects).toBeGreaterThanOrEqual(8);
     await waitFor(async () => (await clicks()) >= redirects, { what: 'the click rows' });
@@ -156,12 +164,19 @@ describe('the Linkly stack', () => {
     });
   });
 
+  it('killed outright it takes its workers along, and the next start has everything', async () => {
+    await stack?.kill();
+    await nothingRuns();
+    await start();
+    expect((await follow('link1')).headers.get('location')).toBe('https://iii.dev/docs');
+    await waitFor(async () => (await clicks()) >= redirects, { what: 'the click rows' });
+    expect(await clicks()).toBe(redirects);
+  });
+
   it('ends with Ctrl-C: exit 0, ports free, no process left', async () => {
     expect(await stack?.interrupt()).toEqual({ code: 0, signal: null });
     expect(await isOpen(workerPort)).toBe(false);
     expect(await isOpen(new URL(http).port)).toBe(false);
-    await waitFor(async () => !(await run('ps', ['-eo', 'args'])).stdout.includes(folder.path), {
-      what: 'every process of the project to end',
-    });
+    await nothingRuns();
   });
 });
