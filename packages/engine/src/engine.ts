@@ -9,7 +9,7 @@ import { toErrorBody, TrineError } from '@trine/protocol';
 import { BuiltIns } from './built-ins.js';
 import { diffProjects, type ProjectConfig, type WorkerEntry } from './config/index.js';
 import { systemClock, type Clock } from './core/clock.js';
-import { Core } from './core/core.js';
+import { Core, type CoreLimits } from './core/core.js';
 import { EmbeddedWorker } from './core/embedded-worker.js';
 import { createLog, type LogLevel, type LogOutput } from './core/log-writer.js';
 import { systemRandom, type Random } from './core/random.js';
@@ -45,7 +45,7 @@ export interface EngineOptions {
   /** Environment for `${VAR}` in the configuration. Default: that of the process. */
   readonly env?: NodeJS.ProcessEnv;
   readonly heartbeat?: Partial<HeartbeatOptions>;
-  readonly limits?: Partial<RouterLimits & SessionLimits>;
+  readonly limits?: Partial<RouterLimits & SessionLimits & CoreLimits>;
 }
 
 type EngineState = 'new' | 'starting' | 'running' | 'stopping' | 'stopped';

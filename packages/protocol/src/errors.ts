@@ -105,3 +105,9 @@ export function functionNotFound(id: string, namespace = DEFAULT_NAMESPACE): Tri
 
 /** The namespace that everybody lives in until someone asks for another. */
 export const DEFAULT_NAMESPACE = 'default';
+
+/** @param field - the field that was named and left blank */
+export function blankNamespace(field: string): TrineError {
+  const message = `\`${field}\` is empty: it was named and left blank. Give it a name, or omit it to use \`default\`.`;
+  return new TrineError(ErrorCode.invalidNamespace, message);
+}

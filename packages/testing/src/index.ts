@@ -3,3 +3,4 @@ export * from './temp-folder.js';
 export * from './wait-for.js';
 export * from './raw-worker.js';
 export * from './http-engine.js';
+export * from './cutting-proxy.js';

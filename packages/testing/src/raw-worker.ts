@@ -18,6 +18,8 @@ export class RawWorker {
   /** The text of every frame, as received. */
   readonly texts: string[] = [];
   closeCode: number | undefined;
+  /** Pings from the engine, each answered at once unless reading is paused. */
+  pings = 0;
   readonly #handlers = new Map<string, (data: unknown, frame: Frame) => unknown>();
   readonly #answers = new Map<string, (frame: Frame) => void>();
   #calls = 0;
@@ -33,6 +35,7 @@ export class RawWorker {
       if (frame.type === 'invokefunction') void this.#run(frame);
       if (frame.type === 'invocationresult') this.#answers.get(String(frame['invocation_id']))?.(frame);
     });
+    ws.on('ping', () => this.pings++);
     ws.on('close', (code) => (this.closeCode = code));
     ws.on('error', () => undefined);
   }
@@ -46,6 +49,16 @@ export class RawWorker {
 
   get id(): string {
     return String(this.frames[0]?.['worker_id']);
+  }
+
+  /** What a later connection must show to take over from this one. */
+  get reattachToken(): string {
+    return String(this.frames[0]?.['reattach_token']);
+  }
+
+  /** Takes over from an earlier connection, as SDKs do with their first frame. */
+  reattach(previous: { readonly id: string; readonly reattachToken: string }): void {
+    this.send({ type: 'reattach', previous_worker_id: previous.id, reattach_token: previous.reattachToken });
   }
 
   get isOpen(): boolean {
@@ -72,7 +85,14 @@ export class RawWorker {
   }
 
   /** Describes itself, as SDKs do after connecting. */
-  describe(info: { name: string; runtime?: string; version?: string; pid?: number }): void {
+  describe(info: {
+    name: string;
+    runtime?: string;
+    version?: string;
+    pid?: number;
+    namespace?: string;
+    features?: readonly string[];
+  }): void {
     this.send({
       type: 'invokefunction',
       function_id: 'engine::workers::register',

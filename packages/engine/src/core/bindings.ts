@@ -23,7 +23,9 @@ import { KeptAsideError, type UnbindReason } from './worker-host.js';
 
 export interface TriggerTypeProvider {
   readonly id: string;
-  readonly namespace: string;
+  namespace: string;
+  /** Set where the worker named the namespace itself; otherwise the type moves with its worker. */
+  readonly ownNamespace?: boolean;
   readonly description: string;
   readonly session: Session;
   readonly configSchema: () => unknown;
@@ -49,7 +51,7 @@ export interface TriggerRequest {
 
 export interface Trigger extends TriggerRequest {
   /** Where the type is looked up first. */
-  readonly home: string;
+  home: string;
   provider: TriggerTypeProvider | undefined;
   /** Settles when what was asked for this trigger so far is done. */
   tail: Promise<void> | undefined;
@@ -214,6 +216,32 @@ export class Bindings {
     ]);
   }
 
+  /** A session has moved to another namespace: so do its trigger types and the home of its triggers. */
+  async rehome(session: Session): Promise<void> {
+    const { namespace } = session;
+    const types = new Set<string>();
+    for (const [typeKey, stack] of [...this.#providers]) {
+      const at = stack.findIndex((provider) => provider.session === session && provider.ownNamespace !== true);
+      const provider = stack[at];
+      if (provider === undefined || provider.namespace === namespace) continue;
+      stack.splice(at, 1);
+      if (stack.length === 0) this.#providers.delete(typeKey);
+      provider.namespace = namespace;
+      const target = this.#providers.get(key(namespace, provider.id));
+      if (target === undefined) this.#providers.set(key(namespace, provider.id), [provider]);
+      else target.unshift(provider);
+      types.add(provider.id);
+    }
+    for (const trigger of this.#triggers.values()) {
+      if (trigger.owner !== session || trigger.triggerNamespace !== undefined || trigger.home === namespace) continue;
+      trigger.home = namespace;
+      types.add(trigger.type);
+    }
+    if (types.size === 0) return;
+    this.changed.emit();
+    await Promise.all([...types].map((type) => this.#rebind(type, undefined)));
+  }
+
   async #rebind(type: string, replaced: TriggerTypeProvider | undefined): Promise<void> {
     const moves: Promise<unknown>[] = [];
     for (const trigger of this.#byType.get(type) ?? []) {
@@ -276,8 +304,8 @@ export class Bindings {
 
   #find(trigger: Trigger): TriggerTypeProvider | undefined {
     const own = this.#providers.get(key(trigger.home, trigger.type))?.[0];
-    if (own !== undefined || trigger.triggerNamespace !== undefined) return own;
-    return this.#providers.get(key(DEFAULT_NAMESPACE, trigger.type))?.[0];
+    if (own !== undefined || trigger.home === DEFAULT_NAMESPACE) return own;
+    return this.#providers.get(key(DEFAULT_NAMESPACE, trigger.type))?.find(({ session }) => session.kind === 'engine');
   }
 
   async #unbind(trigger: Trigger, provider: TriggerTypeProvider, reason: UnbindReason): Promise<void> {

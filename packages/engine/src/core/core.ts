@@ -1,10 +1,10 @@
 /**
- * The core: registry, bindings, router and the table of sessions, with the one place where a
- * session ends.
+ * The core: registry, bindings, router and the table of sessions, with the places where a session
+ * changes its state.
  */
 import { allowAll, type AccessDecision } from './access.js';
 import { Bindings } from './bindings.js';
-import type { Clock } from './clock.js';
+import type { Clock, Timer } from './clock.js';
 import { Emitter } from './emitter.js';
 import type { Log } from './log.js';
 import type { Random } from './random.js';
@@ -22,8 +22,21 @@ export interface CoreOptions {
   readonly random: Random;
   readonly log: Log;
   readonly mayCall?: AccessDecision;
-  readonly limits?: Partial<RouterLimits>;
+  readonly limits?: Partial<RouterLimits & CoreLimits>;
 }
+
+export interface CoreLimits {
+  /** How long a client whose socket dropped may take to reattach, in milliseconds. Default 5 s. */
+  readonly reattachGraceMs: number;
+  /** How long a worker may take to describe itself before its registrations count in full. Default 1 s. */
+  readonly provisionalMs: number;
+}
+
+/**
+ * Grace: the Rust SDK retries after a fixed 2 s, the second try of the others comes at about 3 s.
+ * Provisional: SDKs send their description right behind their registrations.
+ */
+export const defaultCoreLimits: CoreLimits = { reattachGraceMs: 5_000, provisionalMs: 1_000 };
 
 export class Core {
   readonly clock: Clock;
@@ -34,11 +47,15 @@ export class Core {
   readonly router: Router;
   readonly workers = new Emitter<WorkerEvent>();
   readonly #sessions = new Map<string, Session>();
+  readonly #limits: CoreLimits;
+  /** One per session that is provisional or detached. */
+  readonly #timers = new Map<Session, Timer>();
 
   constructor(options: CoreOptions) {
     this.clock = options.clock;
     this.random = options.random;
     this.log = options.log;
+    this.#limits = { ...defaultCoreLimits, ...options.limits };
     this.bindings = new Bindings(options.log);
     this.router = new Router({ ...options, registry: this.registry, mayCall: options.mayCall ?? allowAll });
   }
@@ -53,24 +70,69 @@ export class Core {
 
   open(session: Session): void {
     this.#sessions.set(session.id, session);
+    if (session.provisional)
+      this.#setTimer(session, () => this.#settle(session, session.namespace), this.#limits.provisionalMs);
     this.workers.emit({ kind: 'connected', session });
   }
 
-  /** Takes in what a worker says of itself. Fields that it leaves out keep their value. */
-  describe(session: Session, info: Partial<WorkerInfo>): void {
+  /**
+   * Takes in what a worker says of itself: fields that it leaves out keep their value. Its
+   * registrations count in full from here on, and move as one to the namespace it declares.
+   */
+  describe(session: Session, info: Partial<WorkerInfo>, namespace = session.namespace): void {
     Object.assign(session.info, info);
+    this.#settle(session, namespace);
     this.workers.emit({ kind: 'updated', session });
+  }
+
+  #settle(session: Session, namespace: string): void {
+    if (session.state !== 'open') return;
+    const before = session.namespace;
+    if (session.provisional) this.#clearTimer(session);
+    session.provisional = false;
+    if (namespace !== before) {
+      session.namespace = namespace;
+      this.registry.rehome(session, before, namespace);
+      void this.bindings.rehome(session);
+    }
+    this.registry.rerank(session);
+    session.known();
+  }
+
+  /** The socket of a client that can reattach is gone: it has the grace to come back. */
+  detach(session: Session): void {
+    if (session.state !== 'open') return;
+    session.state = 'detached';
+    this.registry.rerank(session);
+    this.#setTimer(session, () => void this.close(session), this.#limits.reattachGraceMs);
   }
 
   /** Ends a session: its functions leave, its calls are answered, its triggers and types go. Idempotent. */
   async close(session: Session): Promise<void> {
     if (session.state === 'closed') return;
     session.state = 'closed';
+    this.#clearTimer(session);
     for (const owner of [...session.functions]) this.registry.remove(owner);
     this.router.release(session);
     const released = this.bindings.release(session);
     this.#sessions.delete(session.id);
     this.workers.emit({ kind: 'disconnected', session });
     await released;
+  }
+
+  #setTimer(session: Session, run: () => void, afterMs: number): void {
+    this.#clearTimer(session);
+    this.#timers.set(
+      session,
+      this.clock.setTimer(() => {
+        this.#timers.delete(session);
+        run();
+      }, afterMs),
+    );
+  }
+
+  #clearTimer(session: Session): void {
+    this.#timers.get(session)?.cancel();
+    this.#timers.delete(session);
   }
 }

@@ -13,8 +13,10 @@ import type { Outcome } from './worker-host.js';
 export class PendingCall implements Waiter {
   /** Engine-made, unique in this engine: what the executor sees as `invocation_id`. Empty until the call is filed as pending. */
   id: string;
-  readonly owner: FunctionOwner;
-  readonly caller: Session;
+  owner: FunctionOwner;
+  /** The session that runs it; another than the owner's after the worker has reattached. */
+  executor: Session;
+  caller: Session;
   /** The id that the caller knows this call by; undefined when it waits for no answer. */
   readonly callerInvocationId: string | undefined;
   readonly functionId: string;
@@ -28,6 +30,10 @@ export class PendingCall implements Waiter {
   /** Where an in-process caller waits. */
   readonly settle: ((outcome: Outcome) => void) | undefined;
   timer: Timer | undefined;
+  /** Not sent yet: its function's owner is detached. */
+  held = false;
+  /** The number under which it was written to the executor's socket, see `Confirmations`. */
+  written = 0;
   done = false;
 
   constructor(
@@ -42,6 +48,7 @@ export class PendingCall implements Waiter {
   ) {
     this.id = id;
     this.owner = owner;
+    this.executor = owner.session;
     this.caller = caller;
     this.callerInvocationId = callerInvocationId;
     this.functionId = request.functionId;

@@ -1,7 +1,10 @@
 /**
- * Who offers which function. Every (namespace, id) keeps a stack of live owners, newest first: the
- * newest serves, and when it leaves the one before it serves again. `engine::*` ids that the engine
- * itself serves cannot be taken over.
+ * Who offers which function. Every (namespace, id) keeps a stack of owners, newest first: the newest
+ * serves, and when it leaves the one before it serves again. `engine::*` ids that the engine itself
+ * serves cannot be taken over.
+ *
+ * Within a stack the standing of the owners' sessions goes before age: settled ones, then those that
+ * have not described themselves yet, then detached ones (see `session.ts`).
  */
 import { DEFAULT_NAMESPACE, ErrorCode, TrineError } from '@trine/protocol';
 import type { PendingCall } from './pending-call.js';
@@ -27,74 +30,119 @@ export interface FunctionEvent {
   readonly namespace: string;
 }
 
+/** An owner in a stack, with its place in time. */
+interface Claim {
+  readonly owner: FunctionOwner;
+  readonly order: number;
+}
+
 interface FunctionEntry {
   readonly id: string;
   readonly namespace: string;
-  /** Newest first; never empty while the entry is in the table. */
-  readonly owners: FunctionOwner[];
+  /** Best standing first, then newest first; never empty while the entry is in the table. */
+  claims: Claim[];
+  /** The owner of the first claim: what calls go to. */
+  head: FunctionOwner;
 }
 
 export class Registry {
   readonly #namespaces = new Map<string, Map<string, FunctionEntry>>();
+  #order = 0;
   /** A function became callable or stopped being so. */
   readonly availability = new Emitter<FunctionEvent>();
+  /** Calls of a function go to another owner from here on. */
+  readonly served = new Emitter<{ readonly functionId: string; readonly namespace: string }>();
   /** Anything that a list of functions would show differently. */
   readonly changed = new Emitter<void>();
 
   /**
-   * Adds an owner on top of the stack; the same session offering an id again replaces its own.
+   * Adds an owner to the stack, on top of those of equal standing; the same session offering an id
+   * again replaces its own.
    *
    * @throws TrineError `FORBIDDEN` for an `engine::*` id that the engine serves
    */
   add(owner: FunctionOwner): void {
-    let functions = this.#namespaces.get(owner.namespace);
-    if (functions === undefined) this.#namespaces.set(owner.namespace, (functions = new Map<string, FunctionEntry>()));
-    const entry = functions.get(owner.id);
-    if (entry === undefined) {
-      functions.set(owner.id, { id: owner.id, namespace: owner.namespace, owners: [owner] });
-      owner.session.functions.add(owner);
-      this.availability.emit({ available: true, functionId: owner.id, namespace: owner.namespace });
-    } else {
-      if (owner.id.startsWith('engine::') && owner.session.kind !== 'engine' && entry.owners.some(isBuiltIn)) {
-        throw new TrineError(
-          ErrorCode.forbidden,
-          `function '${owner.id}' belongs to the engine and cannot be taken over`,
-        );
-      }
-      const own = entry.owners.findIndex((other) => other.session === owner.session);
-      if (own >= 0) {
-        owner.session.functions.delete(entry.owners[own] as FunctionOwner);
-        entry.owners.splice(own, 1);
-      }
-      entry.owners.unshift(owner);
-      owner.session.functions.add(owner);
-    }
+    this.#place(owner);
     this.changed.emit();
   }
 
   /** Takes one owner out of its stack. An owner that is not in it (any more) is ignored. */
   remove(owner: FunctionOwner): void {
+    if (this.#take(owner)) this.changed.emit();
+  }
+
+  /** The standing of a session changed: so does its place in every stack. */
+  rerank(session: Session): void {
+    for (const { namespace, id } of session.functions) {
+      const entry = this.#namespaces.get(namespace)?.get(id);
+      if (entry !== undefined) this.#sort(entry);
+    }
+  }
+
+  /** Moves all that a session offers in one namespace to another one, as one. */
+  rehome(session: Session, from: string, to: string): void {
+    const moved = [...session.functions].filter(({ namespace }) => namespace === from);
+    for (const owner of moved) this.#take(owner);
+    for (const owner of moved) this.#place({ ...owner, namespace: to });
+    if (moved.length > 0) this.changed.emit();
+  }
+
+  #place(owner: FunctionOwner): void {
+    const { id, namespace, session } = owner;
+    let functions = this.#namespaces.get(namespace);
+    if (functions === undefined) this.#namespaces.set(namespace, (functions = new Map<string, FunctionEntry>()));
+    const claim = { owner, order: this.#order++ };
+    const entry = functions.get(id);
+    if (entry === undefined) {
+      functions.set(id, { id, namespace, claims: [claim], head: owner });
+      session.functions.add(owner);
+      this.availability.emit({ available: true, functionId: id, namespace });
+      this.served.emit({ functionId: id, namespace });
+      return;
+    }
+    if (id.startsWith('engine::') && session.kind !== 'engine' && entry.claims.some(isBuiltInClaim)) {
+      throw new TrineError(ErrorCode.forbidden, `function '${id}' belongs to the engine and cannot be taken over`);
+    }
+    const own = entry.claims.findIndex((other) => other.owner.session === session);
+    if (own >= 0) session.functions.delete((entry.claims.splice(own, 1)[0] as Claim).owner);
+    entry.claims.push(claim);
+    session.functions.add(owner);
+    this.#sort(entry);
+  }
+
+  #take(owner: FunctionOwner): boolean {
     const functions = this.#namespaces.get(owner.namespace);
     const entry = functions?.get(owner.id);
-    const at = entry?.owners.indexOf(owner) ?? -1;
-    if (functions === undefined || entry === undefined || at < 0) return;
-    entry.owners.splice(at, 1);
+    const at = entry?.claims.findIndex((claim) => claim.owner === owner) ?? -1;
+    if (functions === undefined || entry === undefined || at < 0) return false;
+    entry.claims.splice(at, 1);
     owner.session.functions.delete(owner);
-    if (entry.owners.length === 0) {
+    if (entry.claims.length > 0) {
+      this.#sort(entry);
+    } else {
       functions.delete(owner.id);
       if (functions.size === 0) this.#namespaces.delete(owner.namespace);
       this.availability.emit({ available: false, functionId: owner.id, namespace: owner.namespace });
+      this.served.emit({ functionId: owner.id, namespace: owner.namespace });
     }
-    this.changed.emit();
+    return true;
+  }
+
+  #sort(entry: FunctionEntry): void {
+    if (entry.claims.length > 1) entry.claims.sort(byStandingThenAge);
+    const { owner } = entry.claims[0] as Claim;
+    if (owner === entry.head) return;
+    entry.head = owner;
+    this.served.emit({ functionId: entry.id, namespace: entry.namespace });
   }
 
   /** Takes back what a session offers under an id. */
   removeFrom(session: Session, namespace: string, id: string): void {
-    const owner = this.#namespaces
+    const claim = this.#namespaces
       .get(namespace)
       ?.get(id)
-      ?.owners.find((other) => other.session === session);
-    if (owner !== undefined) this.remove(owner);
+      ?.claims.find(({ owner }) => owner.session === session);
+    if (claim !== undefined) this.remove(claim.owner);
   }
 
   /**
@@ -102,27 +150,28 @@ export class Registry {
    * (clients call `state::*` and `publish` in their own namespace).
    */
   resolve(namespace: string, id: string): FunctionOwner | undefined {
-    const owner = this.#namespaces.get(namespace)?.get(id)?.owners[0];
+    const owner = this.#namespaces.get(namespace)?.get(id)?.head;
     if (owner !== undefined || namespace === DEFAULT_NAMESPACE) return owner;
-    return this.#namespaces.get(DEFAULT_NAMESPACE)?.get(id)?.owners.find(isBuiltIn);
+    return this.#namespaces.get(DEFAULT_NAMESPACE)?.get(id)?.claims.find(isBuiltInClaim)?.owner;
   }
 
-  /** The least-loaded owner among those whose worker name equals the newest one's. */
+  /** The least-loaded live owner among those whose worker name equals the serving one's. */
   resolveReplica(namespace: string, id: string): FunctionOwner | undefined {
-    const owners = this.#namespaces.get(namespace)?.get(id)?.owners;
-    if (owners === undefined || owners.length === 1) return this.resolve(namespace, id);
-    const name = owners[0]?.session.info.name;
-    let best: FunctionOwner | undefined;
-    for (const owner of owners) {
-      if (owner.session.info.name !== name) continue;
-      if (best === undefined || owner.session.executing.size < best.session.executing.size) best = owner;
+    const entry = this.#namespaces.get(namespace)?.get(id);
+    if (entry === undefined || entry.claims.length === 1) return this.resolve(namespace, id);
+    const { session } = entry.head;
+    let best = entry.head;
+    for (const { owner } of entry.claims) {
+      if (owner.session.standing !== session.standing) break;
+      if (owner.session.info.name !== session.info.name) continue;
+      if (owner.session.executing.size < best.session.executing.size) best = owner;
     }
     return best;
   }
 
   /** The owner that serves an id in exactly this namespace. */
   get(namespace: string, id: string): FunctionOwner | undefined {
-    return this.#namespaces.get(namespace)?.get(id)?.owners[0];
+    return this.#namespaces.get(namespace)?.get(id)?.head;
   }
 
   /** Namespaces in which an id is served. */
@@ -133,11 +182,19 @@ export class Registry {
   /** The serving owner of every function. */
   *serving(): IterableIterator<FunctionOwner> {
     for (const functions of this.#namespaces.values()) {
-      for (const entry of functions.values()) yield entry.owners[0] as FunctionOwner;
+      for (const entry of functions.values()) yield entry.head;
     }
   }
 }
 
 export function isBuiltIn(owner: FunctionOwner): boolean {
   return owner.session.kind === 'engine';
+}
+
+function isBuiltInClaim({ owner }: Claim): boolean {
+  return isBuiltIn(owner);
+}
+
+function byStandingThenAge(a: Claim, b: Claim): number {
+  return a.owner.session.standing - b.owner.session.standing || b.order - a.order;
 }

@@ -5,6 +5,7 @@
  * provider commits something first) holds back those behind it.
  */
 import {
+  blankNamespace,
   decodeFrame,
   DEFAULT_NAMESPACE,
   encodeInvoke,
@@ -21,15 +22,19 @@ import {
   type ErrorBody,
   type InvocationResultFrame,
   type InvokeFunctionFrame,
+  type ReattachFrame,
   type RegisterFunctionFrame,
   type RegisterTriggerFrame,
   type RegisterTriggerTypeFrame,
   type WorkerFrame,
 } from '@trine/protocol';
 import type { Trigger } from './bindings.js';
+import { Confirmations } from './confirmations.js';
 import type { Core } from './core.js';
 import type { Log } from './log.js';
+import { exceeds, isBefore, messageLimit, messageTooLarge } from './message-limit.js';
 import type { PendingCall, Waiter } from './pending-call.js';
+import { reattach } from './reattach.js';
 import { Session } from './session.js';
 import type { Outcome } from './worker-host.js';
 
@@ -40,6 +45,7 @@ export interface Transport {
   readonly bufferedBytes: number;
   pauseReading(): void;
   resumeReading(): void;
+  ping(payload: string): void;
   /** Ends the socket now, without a Close frame. */
   terminate(reason: string): void;
 }
@@ -52,12 +58,8 @@ export interface SessionLimits {
 }
 
 const MIB = 1024 * 1024;
-export const defaultSessionLimits: SessionLimits = { outboundSoftBytes: 16 * MIB, outboundHardBytes: 128 * MIB };
 
-/** Largest message to a client, in bytes: what the common clients accept. */
-export const MAX_MESSAGE_BYTES = 64 * MIB;
-/** Largest message to a Python client before 0.24.5: above it the client closes with 1009 and loops. */
-export const OLD_PYTHON_MESSAGE_BYTES = MIB;
+export const defaultSessionLimits: SessionLimits = { outboundSoftBytes: 16 * MIB, outboundHardBytes: 128 * MIB };
 
 export class RemoteSession extends Session {
   readonly #core: Core;
@@ -65,6 +67,16 @@ export class RemoteSession extends Session {
   readonly #log: Log;
   readonly #limits: SessionLimits;
   readonly #isPythonSocket: boolean;
+  override readonly reattachToken: string;
+  /** Largest message that the client takes, in bytes. */
+  #messageLimit: number;
+  /** What the client has received; undefined when it is known that it cannot reattach. */
+  #confirmations: Confirmations | undefined;
+  #canReattach = false;
+  /** The session it took over from, until it has described itself. */
+  #predecessor: Session | undefined;
+  /** The session that took over from this one. */
+  #successor: Session | undefined;
   #backlog: WorkerFrame[] | undefined;
   #paused = false;
   #unknownTypes: Set<string> | undefined;
@@ -80,9 +92,17 @@ export class RemoteSession extends Session {
     this.#log = core.log.for('iii::worker_connections');
     this.#limits = { ...defaultSessionLimits, ...options.limits };
     this.#isPythonSocket = options.userAgent?.toLowerCase().includes('websockets') ?? false;
+    this.#messageLimit = messageLimit(this.info, this.#isPythonSocket);
+    this.reattachToken = core.random.uuid();
+    this.#confirmations = new Confirmations(
+      core.clock,
+      (payload) => transport.ping(payload),
+      () => this.executing.size > 0 || this.#confirmations?.isKeeping === true,
+    );
+    this.provisional = true;
     core.open(this);
     this.#log.info('Worker registered', { worker_id: this.id, ip_address: options.address });
-    this.#send(encodeWorkerRegistered(this.id, core.random.uuid()));
+    this.#send(encodeWorkerRegistered(this.id, this.reattachToken));
   }
 
   /** One text message from the socket. Never throws. */
@@ -97,15 +117,59 @@ export class RemoteSession extends Session {
     else this.#handle(frame);
   }
 
-  /** The socket is gone. */
-  closed(): Promise<void> {
-    this.#log.info('Worker unregistered', {
-      worker_id: this.id,
-      name: this.info.name,
-      ip_address: this.address,
-      pid: this.info.pid,
-    });
-    return this.#core.close(this);
+  /** An answer to one of our pings. */
+  pong(payload: string): void {
+    this.#confirmations?.pong(payload);
+  }
+
+  /**
+   * The socket is gone.
+   *
+   * @param final - nobody is expected to come back: the client closed it, or the listener stops
+   */
+  async closed(final: boolean): Promise<void> {
+    if (this.state !== 'open') return;
+    const fields = { worker_id: this.id, name: this.info.name, ip_address: this.address, pid: this.info.pid };
+    if (!final && this.#canReattach) {
+      this.#log.info('Worker lost its connection', fields);
+      this.#detach();
+      return;
+    }
+    this.#log.info('Worker unregistered', fields);
+    await this.#core.close(this);
+  }
+
+  override cut(reason: string): void {
+    if (this.state !== 'open') return;
+    this.#transport.terminate(reason);
+    this.#detach();
+  }
+
+  #detach(): void {
+    const confirmations = this.#confirmations;
+    confirmations?.stop();
+    this.#core.detach(this);
+    for (const call of [...this.executing]) {
+      if (call.held || confirmations?.has(call.written) === true) continue;
+      this.#core.router.lose(
+        call,
+        `Invocation stopped: worker ${this.label} lost its connection before it confirmed the call, which may or may not have run`,
+      );
+    }
+  }
+
+  override known(): void {
+    const { runtime, version } = this.info;
+    this.#messageLimit = messageLimit(this.info, this.#isPythonSocket);
+    this.#canReattach = runtime !== undefined && !isBefore(version, 0, 21, 8);
+    if (!this.#canReattach) {
+      this.#confirmations?.stop();
+      this.#confirmations = undefined;
+    }
+    const predecessor = this.#predecessor;
+    if (predecessor === undefined || runtime === undefined) return;
+    this.#predecessor = undefined;
+    void this.#core.close(predecessor);
   }
 
   /** The socket took what was buffered. */
@@ -133,6 +197,7 @@ export class RemoteSession extends Session {
       this.#core.router.fail(call, this.#tooLargeError(`the call of ${call.functionId}`, text.length), 'refused');
       return;
     }
+    if (this.#confirmations !== undefined) call.written = this.#confirmations.wrote();
     this.#send(text);
   }
 
@@ -141,7 +206,12 @@ export class RemoteSession extends Session {
       waiter.settle(outcome);
       return;
     }
-    if (waiter.callerInvocationId === undefined || this.state === 'closed') return;
+    if (waiter.callerInvocationId === undefined) return;
+    if (this.#successor !== undefined) {
+      this.#successor.deliver(waiter, outcome);
+      return;
+    }
+    if (this.state === 'closed') return;
     const { callerInvocationId, functionId, traceparent, baggage } = waiter;
     let text = encodeResult(
       callerInvocationId,
@@ -155,7 +225,12 @@ export class RemoteSession extends Session {
       const error = this.#tooLargeError(`the answer of ${functionId}`, text.length);
       text = encodeResult(callerInvocationId, functionId, undefined, error, traceparent, baggage);
     }
-    this.#send(text);
+    this.#sendResult(text);
+  }
+
+  #sendResult(text: string): void {
+    this.#confirmations?.keep(text);
+    if (this.state === 'open') this.#send(text);
   }
 
   reportTriggerError(
@@ -191,13 +266,39 @@ export class RemoteSession extends Session {
       case 'ping':
         return this.#send(PONG_FRAME);
       case 'reattach':
-        this.#log.debug('reattach ignored: calls of a dropped connection have ended', { worker_id: this.id });
-        return;
+        return this.#reattach(frame);
       case 'ignored':
         return;
       case 'unknown':
         return this.#unknown(frame.name);
     }
+  }
+
+  #reattach(frame: ReattachFrame): void {
+    const outcome = reattach(this.#core, this, frame);
+    if (outcome.kind === 'ignored') {
+      this.#log.info(`reattach ignored: ${outcome.reason}`, {
+        worker_id: this.id,
+        previous_worker_id: frame.previousWorkerId,
+      });
+      return;
+    }
+    this.#predecessor = outcome.previous;
+    const kept = (outcome.previous as RemoteSession).#handOver(this);
+    for (const text of kept) this.#sendResult(text);
+    this.#log.info('Worker reattached', {
+      worker_id: this.id,
+      previous_worker_id: frame.previousWorkerId,
+      executing: this.executing.size,
+      waiting: this.waiting.size,
+      results_sent_again: kept.length,
+    });
+  }
+
+  /** Another session takes over; returns the results that its client may not have received. */
+  #handOver(successor: Session): readonly string[] {
+    this.#successor = successor;
+    return this.#confirmations?.takeKept() ?? [];
   }
 
   #invoke(frame: InvokeFunctionFrame): void {
@@ -240,10 +341,7 @@ export class RemoteSession extends Session {
   }
 
   #refusal(frame: InvokeFunctionFrame, namespace: string): Outcome | undefined {
-    if (namespace === '') {
-      const message = '`namespace` is empty: it was named and left blank. Give it a name, or omit it to use `default`.';
-      return { ok: false, error: { code: ErrorCode.invalidNamespace, message }, cause: 'refused' };
-    }
+    if (namespace === '') return { ok: false, error: blankNamespace('namespace').toBody(), cause: 'refused' };
     if (!this.#core.router.mayCall(this, frame.functionId, namespace)) {
       return {
         ok: false,
@@ -257,7 +355,7 @@ export class RemoteSession extends Session {
   #result(frame: InvocationResultFrame): void {
     const call = this.#core.router.find(frame.invocationId);
     if (call === undefined) return; // late: its caller is gone or gave up
-    if (call.owner.session !== this) {
+    if (call.executor !== this) {
       this.#log.warn('answer refused: the call belongs to another worker', {
         worker: this.label,
         function: call.functionId,
@@ -299,6 +397,7 @@ export class RemoteSession extends Session {
       this.#core.bindings.addProvider({
         id: frame.id,
         namespace: frame.namespace ?? this.namespace,
+        ownNamespace: frame.namespace !== undefined,
         description: frame.description,
         session: this,
         configSchema: () => frame.triggerRequestFormat,
@@ -313,6 +412,8 @@ export class RemoteSession extends Session {
   }
 
   #tellBind(trigger: Trigger): void {
+    // One that is away is told of all its triggers when it offers their type again.
+    if (this.state !== 'open') return;
     this.#send(
       encodeRegisterTrigger({
         id: trigger.id,
@@ -329,10 +430,9 @@ export class RemoteSession extends Session {
   #registerTrigger(frame: RegisterTriggerFrame): void {
     if (frame.namespace === '' || frame.triggerNamespace === '') {
       const field = frame.namespace === '' ? 'namespace' : 'trigger_namespace';
-      const message = `\`${field}\` is empty: it was named and left blank. Give it a name, or omit it to use \`default\`.`;
       this.reportTriggerError(
         { id: frame.id, type: frame.triggerType, functionId: frame.functionId },
-        { code: ErrorCode.invalidNamespace, message },
+        blankNamespace(field).toBody(),
       );
       return;
     }
@@ -393,7 +493,7 @@ export class RemoteSession extends Session {
     };
     if (frame.frameType === 'invocationresult') {
       const call = this.#core.router.find(frame.invocationId);
-      if (call !== undefined && call.owner.session === this) this.#core.router.fail(call, error, 'handler');
+      if (call !== undefined && call.executor === this) this.#core.router.fail(call, error, 'handler');
       return;
     }
     this.#send(encodeRefusal(frame.invocationId, frame.functionId ?? '', error));
@@ -407,25 +507,11 @@ export class RemoteSession extends Session {
   }
 
   #tooLarge(text: string): boolean {
-    // A UTF-16 unit is at most three bytes of UTF-8: only near the limit is the exact size worth knowing.
-    const limit = this.#messageLimit;
-    return text.length > limit / 3 && (text.length > limit || Buffer.byteLength(text) > limit);
-  }
-
-  get #messageLimit(): number {
-    const { runtime, version } = this.info;
-    if (runtime === undefined) return this.#isPythonSocket ? OLD_PYTHON_MESSAGE_BYTES : MAX_MESSAGE_BYTES;
-    return runtime === 'python' && isBefore(version, 0, 24, 5) ? OLD_PYTHON_MESSAGE_BYTES : MAX_MESSAGE_BYTES;
+    return exceeds(text, this.#messageLimit);
   }
 
   #tooLargeError(what: string, bytes: number): ErrorBody {
-    const limit = this.#messageLimit;
-    const fix =
-      limit === OLD_PYTHON_MESSAGE_BYTES ? 'upgrade its iii-sdk to 0.24.5 or later, or send less' : 'send less';
-    return {
-      code: ErrorCode.payloadTooLarge,
-      message: `${what} is a message of about ${bytes} bytes; worker ${this.label} accepts ${limit} bytes: ${fix}`,
-    };
+    return messageTooLarge(what, bytes, this.label, this.#messageLimit);
   }
 
   #send(text: string): void {
@@ -458,11 +544,3 @@ const UNANSWERED = {
   timeoutMs: undefined,
   replicas: false,
 } as const;
-
-/** Is a version below the given one? A version that cannot be read counts as old. */
-function isBefore(version: string | undefined, major: number, minor: number, patch: number): boolean {
-  const match = /^(\d+)\.(\d+)\.(\d+)/.exec(version ?? '');
-  if (match === null) return true;
-  const [a, b, c] = [Number(match[1]), Number(match[2]), Number(match[3])];
-  return a !== major ? a < major : b !== minor ? b < minor : c < patch;
-}

@@ -15,10 +15,11 @@ import {
 } from '@trine/protocol';
 import type { AccessDecision } from './access.js';
 import type { Clock, Timer } from './clock.js';
+import { HeldCalls, MAX_HELD_CALLS } from './held-calls.js';
 import type { Log } from './log.js';
 import { PendingCall, type CallRequest } from './pending-call.js';
 import type { Random } from './random.js';
-import type { Registry } from './registry.js';
+import type { FunctionOwner, Registry } from './registry.js';
 import type { Session } from './session.js';
 import type { FailureCause, Outcome } from './worker-host.js';
 
@@ -51,6 +52,7 @@ export class Router {
   readonly #log: Log;
   readonly #limits: RouterLimits;
   readonly #pending = new Map<string, PendingCall>();
+  readonly #held = new HeldCalls();
   readonly mayCall: AccessDecision;
   #idPrefix = '';
   #idCounter = 0;
@@ -70,6 +72,7 @@ export class Router {
     this.#log = parts.log.for('iii::router');
     this.#limits = { ...defaultRouterLimits, ...parts.limits };
     this.mayCall = parts.mayCall;
+    this.#registry.served.on(({ namespace, functionId }) => this.#reroute(namespace, functionId));
   }
 
   /** Calls on their way. */
@@ -79,9 +82,11 @@ export class Router {
 
   /** Sends a call to the function's serving owner. The answer reaches the caller's session exactly once. */
   call(caller: Session, request: CallRequest, payload: Payload, options: RouteOptions): void {
-    const owner = options.replicas
-      ? this.#registry.resolveReplica(request.namespace, request.functionId)
-      : this.#registry.resolve(request.namespace, request.functionId);
+    const owner =
+      (caller.provisional ? ownFunction(caller, request.functionId) : undefined) ??
+      (options.replicas
+        ? this.#registry.resolveReplica(request.namespace, request.functionId)
+        : this.#registry.resolve(request.namespace, request.functionId));
     if (owner === undefined) {
       this.#refuse(caller, request, options, this.#notFound(request), 'not_found');
       return;
@@ -110,12 +115,55 @@ export class Router {
       call.id = this.#nextId();
     }
     this.#file(call, options.timeoutMs);
-    if (owner.run === undefined) owner.session.execute(call);
+    if (owner.run !== undefined) return;
+    if (owner.session.state === 'open') owner.session.execute(call);
+    else this.#hold(call);
+  }
+
+  /** The function's owner is away for a moment: the call waits for it, or for another one. */
+  #hold(call: PendingCall): void {
+    if (this.#held.add(call)) return;
+    const message = `worker ${call.executor.label} has lost its connection and ${MAX_HELD_CALLS} calls wait for it, which is the limit`;
+    this.fail(call, { code: ErrorCode.tooManyCalls, message }, 'refused');
+  }
+
+  /** Another owner serves a function: calls that wait for it go there. */
+  #reroute(namespace: string, functionId: string): void {
+    for (const call of this.#held.of(namespace, functionId)) {
+      const owner = this.#registry.resolve(namespace, functionId);
+      if (owner === undefined) {
+        this.fail(call, this.#notFound(call), 'not_found');
+        continue;
+      }
+      this.#held.remove(call);
+      this.hand(call, owner.session);
+      call.owner = owner;
+      if (owner.run !== undefined) owner.run(call);
+      else if (owner.session.state === 'open') owner.session.execute(call);
+      else this.#hold(call);
+    }
+  }
+
+  /** Gives a call to another session to run. */
+  hand(call: PendingCall, to: Session): void {
+    call.executor.executing.delete(call);
+    call.executor = to;
+    to.executing.add(call);
+  }
+
+  /** A client came back on another connection: what it ran and what it waits for is that one's. */
+  move(from: Session, to: Session): void {
+    for (const call of [...from.executing]) if (!call.held) this.hand(call, to);
+    for (const call of from.waiting) {
+      call.caller = to;
+      to.waiting.add(call);
+    }
+    from.waiting.clear();
   }
 
   #file(call: PendingCall, timeoutMs: number | undefined): void {
     this.#pending.set(call.id, call);
-    call.owner.session.executing.add(call);
+    call.executor.executing.add(call);
     call.caller.waiting.add(call);
     if (timeoutMs !== undefined) call.timer = this.#clock.setTimer(() => this.#timeOut(call, timeoutMs), timeoutMs);
     else this.#armSweep();
@@ -133,7 +181,8 @@ export class Router {
     if (call.id !== '') {
       call.timer?.cancel();
       this.#pending.delete(call.id);
-      call.owner.session.executing.delete(call);
+      if (call.held) this.#held.remove(call);
+      call.executor.executing.delete(call);
       call.caller.waiting.delete(call);
     }
     call.caller.deliver(call, outcome);
@@ -188,9 +237,14 @@ export class Router {
   /** A session is gone: what it ran is answered, what it waited for is dropped. */
   release(session: Session): void {
     for (const call of [...session.executing, ...session.waiting]) {
-      const error = { code: ErrorCode.invocationStopped, message: 'Invocation stopped' };
-      this.complete(call, { ok: false, error, cause: 'lost', worker: call.owner.session.label });
+      this.lose(call, 'Invocation stopped');
     }
+  }
+
+  /** The connection to the one who ran a call is gone. */
+  lose(call: PendingCall, message: string): void {
+    const error = { code: ErrorCode.invocationStopped, message };
+    this.complete(call, { ok: false, error, cause: 'lost', worker: call.executor.label });
   }
 
   /** Answers everything that is still pending; nothing is routed afterwards. */
@@ -221,7 +275,7 @@ export class Router {
     caller.deliver({ callerInvocationId, settle, functionId, traceparent, baggage }, { ok: false, error, cause });
   }
 
-  #notFound(request: CallRequest): ErrorBody {
+  #notFound(request: Pick<CallRequest, 'functionId' | 'namespace'>): ErrorBody {
     const body = functionNotFound(request.functionId, request.namespace).toBody();
     const elsewhere = this.#registry
       .namespacesOf(request.functionId)
@@ -256,6 +310,12 @@ export class Router {
       if (this.#pending.size > 0) this.#armSweep();
     }, SWEEP_EVERY_MS);
   }
+}
+
+/** What a worker registered is its own at once, whatever namespace it will declare. */
+function ownFunction(caller: Session, functionId: string): FunctionOwner | undefined {
+  for (const owner of caller.functions) if (owner.id === functionId) return owner;
+  return undefined;
 }
 
 export const ENQUEUE_FUNCTION = 'engine::queue::enqueue';

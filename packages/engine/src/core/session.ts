@@ -2,9 +2,17 @@
  * A session is one connected worker, remote or in-process: who it is, what it registered, and the
  * calls that involve it.
  *
- * States: `open` -> `closed`. A closed session owns nothing: its functions, trigger types and
- * triggers are gone and every call that involved it is answered. The one transition is
- * `Core.close(session)`. (A `detached` state between the two belongs to reattaching clients.)
+ *   open -> closed                   a clean end, or a client that cannot reattach
+ *   open -> detached                 the socket of a client that can reattach is gone; grace runs
+ *   detached -> closed               grace over, or its successor has registered everything again
+ *
+ * A detached session keeps its routes and bindings, and its functions where nobody else serves them
+ * (calls of them wait); what it ran and waits for goes to the session that reattaches to it, see
+ * `reattach.ts`. A closed session owns nothing: its functions, trigger types and triggers are gone
+ * and every call that involved it is answered. The transitions are `Core.detach` and `Core.close`.
+ *
+ * An open session is *provisional* until it has described itself (SDKs do so last) or a second has
+ * passed: its functions serve only where no settled owner exists, and for itself.
  */
 import { DEFAULT_NAMESPACE, type ErrorBody } from '@trine/protocol';
 import type { PendingCall, Waiter } from './pending-call.js';
@@ -22,9 +30,14 @@ export interface WorkerInfo {
   pid: number | undefined;
   isolation: string | undefined;
   telemetry: unknown;
+  /** What the SDK says it can do, e.g. `large-messages.v1`. */
+  features: readonly string[];
 }
 
 export type SessionKind = 'remote' | 'local' | 'engine';
+
+/** How a session's functions stand beside those of others: the lowest serves. */
+export const Standing = { settled: 0, provisional: 1, detached: 2 } as const;
 
 export abstract class Session {
   readonly id: string;
@@ -39,11 +52,16 @@ export abstract class Session {
     pid: undefined,
     isolation: undefined,
     telemetry: undefined,
+    features: [],
   };
+  /** What a client must show to take over from this session; undefined where nobody can. */
+  readonly reattachToken: string | undefined = undefined;
   /** Peer address, for remote sessions. */
   readonly address: string | undefined;
   namespace = DEFAULT_NAMESPACE;
-  state: 'open' | 'closed' = 'open';
+  state: 'open' | 'detached' | 'closed' = 'open';
+  /** Has not described itself yet; in-process sessions are settled from the start. */
+  provisional = false;
   /** The functions it offers, served or waiting in a stack. */
   readonly functions = new Set<FunctionOwner>();
   /** Calls that it runs. */
@@ -69,6 +87,21 @@ export abstract class Session {
     trigger: { readonly id: string; readonly type: string; readonly functionId: string },
     error: ErrorBody,
   ): void;
+
+  /** What can be known of the worker is known: it has described itself, or had the time to. */
+  known(): void {
+    // Only a session on a socket depends on it.
+  }
+
+  /** Cuts the connection off, as if the socket had dropped: `Core.detach`. */
+  cut(_reason: string): void {
+    // There is nothing to cut in this process.
+  }
+
+  get standing(): number {
+    if (this.state !== 'open') return Standing.detached;
+    return this.provisional ? Standing.provisional : Standing.settled;
+  }
 
   get caller(): Caller {
     return { workerId: this.id, workerName: this.info.name, kind: this.kind, sdkVersion: this.info.version };

@@ -2,6 +2,7 @@
  * `engine::workers::register`: what a worker says of itself, usually as its last message after
  * connecting. It belongs to the session, so the core serves it.
  */
+import { blankNamespace } from '@trine/protocol';
 import { z } from 'zod';
 import type { BuiltInHost } from './built-in-host.js';
 import type { Core } from './core.js';
@@ -9,6 +10,9 @@ import type { WorkerInfo } from './session.js';
 
 /** Longest worker name and description kept, in characters (the reference's limit). */
 const MAX_TEXT = 280;
+
+/** Feature names kept of a worker. */
+const MAX_FEATURES = 64;
 
 /** Control and bidirectional-override characters: they could forge lines in logs and lists. */
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
@@ -24,6 +28,7 @@ const request = z.object({
   isolation: text,
   namespace: text,
   telemetry: z.unknown().optional(),
+  features: z.unknown().optional(),
 });
 
 export function registerWorkerFunction(core: Core, host: BuiltInHost): void {
@@ -36,16 +41,13 @@ export function registerWorkerFunction(core: Core, host: BuiltInHost): void {
     handler(input, context) {
       const session = core.session(context.caller.workerId);
       if (session === undefined) return { success: false };
-      if (input.namespace !== undefined && input.namespace !== null && input.namespace !== 'default') {
-        host.log.warn('worker stays in namespace default: namespaces are not supported in this version', {
-          worker: input.name ?? session.id,
-          namespace: input.namespace,
-        });
-      }
+      const { namespace } = input;
+      if (typeof namespace === 'string' && namespace.trim() === '') throw blankNamespace('namespace');
       const info: Partial<WorkerInfo> = {
         runtime: input.runtime ?? 'unknown',
         version: input.version ?? undefined,
         telemetry: input.telemetry,
+        features: stringsOf(input.features),
       };
       const name = clean(input.name);
       const description = clean(input.description);
@@ -54,10 +56,14 @@ export function registerWorkerFunction(core: Core, host: BuiltInHost): void {
       if (typeof input.os === 'string') info.os = input.os;
       if (typeof input.pid === 'number') info.pid = input.pid;
       if (typeof input.isolation === 'string') info.isolation = input.isolation;
-      core.describe(session, info);
+      core.describe(session, info, namespace ?? undefined);
       return { success: true };
     },
   });
+}
+
+function stringsOf(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string').slice(0, MAX_FEATURES) : [];
 }
 
 function clean(value: string | null | undefined): string | undefined {

@@ -9,7 +9,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import { WebSocketServer, type RawData, type WebSocket } from 'ws';
 import type { Core } from '../core/core.js';
 import type { Log } from '../core/log.js';
-import { MAX_MESSAGE_BYTES, RemoteSession, type SessionLimits } from '../core/remote-session.js';
+import { MAX_MESSAGE_BYTES } from '../core/message-limit.js';
+import { RemoteSession, type SessionLimits } from '../core/remote-session.js';
 import { decodeTelemetry, isTelemetry, type TelemetrySink } from '../core/telemetry.js';
 import { isLoopback, openAddresses } from './addresses.js';
 import { formatAddress } from './format-address.js';
@@ -34,6 +35,12 @@ const TIMEOUT_CHECK_MS = 1_000;
 
 /** The Close code of an engine that shuts down: clients of every language reconnect after it. */
 const CLOSE_RESTART = 1012;
+
+/**
+ * Close codes of a client that means to leave (RFC 6455, 7.4.1: normal, going away, none given);
+ * after any other end it may come back.
+ */
+const CLEAN_CLOSES: ReadonlySet<number> = new Set([1000, 1001, 1005]);
 
 /** Lets a client know that the engine has switched Nagle off, so that it may too. */
 const CAPABILITIES = 'x-iii-capabilities: tcp-nodelay';
@@ -173,7 +180,8 @@ export class WorkerListener {
       if (isBinary && isTelemetry(data as Buffer)) this.#telemetry(data as Buffer, session.info.name);
       else session.receive((data as Buffer).toString());
     });
-    this.#track(ws, transport, () => session.closed());
+    ws.on('pong', (payload) => session.pong(payload.toString('latin1')));
+    this.#track(ws, transport, (code) => session.closed(this.#stopped || CLEAN_CLOSES.has(code)));
     this.#heartbeat.watch(
       ws,
       socket,
@@ -205,11 +213,11 @@ export class WorkerListener {
     this.#options.telemetry.accept(decodeTelemetry(frame), workerName === undefined ? {} : { workerName });
   }
 
-  #track(ws: WebSocket, transport: WorkerSocket | undefined, onClose: () => Promise<void>): void {
+  #track(ws: WebSocket, transport: WorkerSocket | undefined, onClose: (code: number) => Promise<void>): void {
     const closed = new Promise<void>((resolve) => {
-      ws.once('close', () => {
+      ws.once('close', (code) => {
         this.#sockets.delete(entry);
-        onClose().then(resolve, (error: unknown) => {
+        onClose(code).then(resolve, (error: unknown) => {
           this.#log.error('a session did not end cleanly', { error });
           resolve();
         });

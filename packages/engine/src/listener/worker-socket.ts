@@ -63,6 +63,11 @@ export class WorkerSocket implements Transport {
     this.#ws.resume();
   }
 
+  ping(payload: string): void {
+    this.flush();
+    if (this.#ws.readyState === this.#ws.OPEN) this.#ws.ping(payload);
+  }
+
   terminate(reason: string): void {
     this.onTerminate?.(reason);
     this.#ws.terminate();

@@ -12,7 +12,15 @@ import { TrineError } from '@trine/protocol';
 import { builtUrl } from '../core/built-url.js';
 import type { OpenStoreOptions, Storage, Store, StoreValue } from '../core/store.js';
 import { StorageCode } from './errors.js';
-import { ANSWER_WIDTH, OPERATION_WIDTH, READ, WRITE, type Failure, type FromThread, type ToThread } from './messages.js';
+import {
+  ANSWER_WIDTH,
+  OPERATION_WIDTH,
+  READ,
+  WRITE,
+  type Failure,
+  type FromThread,
+  type ToThread,
+} from './messages.js';
 
 /**
  * Messages of operations under way to one thread: enough that it finds the next group when it comes

@@ -1,0 +1,97 @@
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
+
+/**
+ * A TCP proxy that breaks connections as networks do: it cuts the client's side while the server's
+ * side stays open, or the other way round, or swallows every byte.
+ *
+ * @example
+ * const proxy = await CuttingProxy.start(enginePort);
+ * const worker = registerWorker(`ws://127.0.0.1:${proxy.port}`);
+ * proxy.cut({ holdMs: 2_000 }); // the worker sees its socket die, the engine does not for two seconds
+ */
+export class CuttingProxy {
+  readonly #server: Server;
+  readonly #pairs = new Set<{ readonly client: Socket; readonly upstream: Socket; swallowed: boolean }>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  /** Connections made so far. */
+  connections = 0;
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  /** @param targetPort - a port of the loopback interface */
+  static async start(targetPort: number): Promise<CuttingProxy> {
+    const server = createServer({ noDelay: true });
+    const proxy = new CuttingProxy(server);
+    server.on('connection', (client) => proxy.#join(client, targetPort));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    return proxy;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Live connections. */
+  get live(): number {
+    return this.#pairs.size;
+  }
+
+  /**
+   * Cuts every connection of this moment.
+   *
+   * @param options.side - which side dies at once (default `client`)
+   * @param options.holdMs - how long the other side stays open, in milliseconds (default 0)
+   */
+  cut({ side = 'client', holdMs = 0 }: { readonly side?: 'client' | 'upstream'; readonly holdMs?: number } = {}): void {
+    for (const pair of [...this.#pairs]) {
+      this.#pairs.delete(pair);
+      const [now, later] = side === 'client' ? [pair.client, pair.upstream] : [pair.upstream, pair.client];
+      pair.swallowed = true;
+      now.destroy();
+      if (holdMs <= 0) later.destroy();
+      else this.#after(holdMs, () => later.destroy());
+    }
+  }
+
+  /** From now on no byte of the connections of this moment arrives, and nobody is told. */
+  blackhole(): void {
+    for (const pair of this.#pairs) pair.swallowed = true;
+  }
+
+  async stop(): Promise<void> {
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.cut();
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+  }
+
+  #join(client: Socket, targetPort: number): void {
+    this.connections++;
+    const upstream = connect({ host: '127.0.0.1', port: targetPort, noDelay: true });
+    const pair = { client, upstream, swallowed: false };
+    this.#pairs.add(pair);
+    const pass = (from: Socket, to: Socket): void => {
+      from.on('data', (chunk) => {
+        if (!pair.swallowed && !to.destroyed && !to.write(chunk)) from.pause();
+      });
+      to.on('drain', () => from.resume());
+      from.on('error', () => undefined);
+      from.on('close', () => {
+        if (!this.#pairs.delete(pair)) return;
+        to.destroySoon();
+      });
+    };
+    pass(client, upstream);
+    pass(upstream, client);
+  }
+
+  #after(ms: number, run: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      run();
+    }, ms);
+    this.#timers.add(timer);
+  }
+}
