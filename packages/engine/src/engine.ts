@@ -23,7 +23,7 @@ import { StorageThreads } from './storage/index.js';
 import { supervisorWorker } from './supervisor/index.js';
 import { ENGINE_VERSION } from './version.js';
 import { ALWAYS_ON, builtInWorkers, catalogOf } from './workers/catalog.js';
-import { startDiscovery } from './workers/discovery/index.js';
+import { startDiscovery, type Discovery } from './workers/discovery/index.js';
 import { telemetrySink } from './workers/observability/index.js';
 
 export interface EngineOptions {
@@ -111,6 +111,7 @@ export class Engine {
   readonly #builtIns: BuiltIns;
   readonly #ports = new Map<string, number>();
   readonly #embedded = new Map<string, EmbeddedWorker>();
+  #discovery: Discovery | undefined;
   #state: EngineState = 'new';
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
@@ -219,10 +220,21 @@ export class Engine {
     try {
       const host = this.#builtIns.host('iii-engine-functions');
       registerWorkerFunction(this.core, host);
-      startDiscovery(host, { core: this.core, version: ENGINE_VERSION, builtIns: () => this.#builtIns.list() });
+      this.#discovery = startDiscovery(host, {
+        core: this.core,
+        version: ENGINE_VERSION,
+        builtIns: () => this.#builtIns.list(),
+      });
       for (const warning of this.project.current.warnings) this.#log.warn(warning);
       const wanted = [...this.#withAlwaysOn(this.project.current.entries)].sort(byStartOrder);
-      for (const entry of wanted) {
+      // Ports for workers open last, when everything that they may ask for is there.
+      const [others, ports] = [wanted.filter((entry) => !isWorkerPort(entry)), wanted.filter(isWorkerPort)];
+      for (const entry of others) {
+        this.#checkStarting();
+        await this.#startEntry(entry);
+      }
+      await this.#discovery.restore();
+      for (const entry of ports) {
         this.#checkStarting();
         await this.#startEntry(entry);
       }
@@ -327,6 +339,7 @@ export class Engine {
     await this.#builtIns.stopAll();
     for (const session of [...this.core.sessions()]) await this.core.close(session);
     this.core.router.stop();
+    await this.#discovery?.stop();
     await this.#storage.stop();
     this.#state = 'stopped';
   }
@@ -334,6 +347,10 @@ export class Engine {
 
 /** What runs the local workers: started last, since they connect at once. */
 const SUPERVISOR = 'iii-worker-ops';
+
+function isWorkerPort(entry: WorkerEntry): boolean {
+  return entry.canonical === 'iii-worker-manager';
+}
 
 function byStartOrder(a: WorkerEntry, b: WorkerEntry): number {
   return START_ORDER.indexOf(a.canonical ?? '') - START_ORDER.indexOf(b.canonical ?? '');

@@ -31,7 +31,8 @@ export interface TriggerTypeProvider {
   readonly configSchema: () => unknown;
   readonly requestSchema: () => unknown;
   readonly responseSchema: () => unknown;
-  bind(trigger: Trigger): void | Promise<void>;
+  /** @param fresh - someone waits for this registration; otherwise it is told again and nobody must wait for an answer */
+  bind(trigger: Trigger, fresh: boolean): void | Promise<void>;
   unbind(trigger: Trigger, reason: UnbindReason): void | Promise<void>;
 }
 
@@ -273,7 +274,7 @@ export class Bindings {
     trigger.provider = provider;
     trigger.aside = false;
     try {
-      const bound = provider.bind(trigger);
+      const bound = provider.bind(trigger, fresh);
       if (bound !== undefined) await bound;
       this.changed.emit();
       return undefined;

@@ -24,10 +24,19 @@ export function exceeds(text: string, limitBytes: number): boolean {
   return text.length > limitBytes / 3 && (text.length > limitBytes || Buffer.byteLength(text) > limitBytes);
 }
 
-/** @param what - e.g. `the call of math::add` */
-export function messageTooLarge(what: string, bytes: number, worker: string, limitBytes: number): ErrorBody {
-  const fix =
-    limitBytes === OLD_PYTHON_MESSAGE_BYTES ? 'upgrade its iii-sdk to 0.24.5 or later, or send less' : 'send less';
+/**
+ * @param what - e.g. `the call of math::add`
+ * @param answerOf - the function whose answer it is: lists of the engine can be asked for less
+ */
+export function messageTooLarge(
+  what: string,
+  bytes: number,
+  worker: string,
+  limitBytes: number,
+  answerOf?: string,
+): ErrorBody {
+  const less = answerOf?.startsWith('engine::') === true ? 'ask for less with `search` or `prefix`' : 'send less';
+  const fix = limitBytes === OLD_PYTHON_MESSAGE_BYTES ? `upgrade its iii-sdk to 0.24.5 or later, or ${less}` : less;
   return {
     code: ErrorCode.payloadTooLarge,
     message: `${what} is a message of about ${bytes} bytes; worker ${worker} accepts ${limitBytes} bytes: ${fix}`,

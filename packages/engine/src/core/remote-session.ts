@@ -18,6 +18,7 @@ import {
   ErrorCode,
   PONG_FRAME,
   toErrorBody,
+  TrineError,
   type BadFrame,
   type ErrorBody,
   type InvocationResultFrame,
@@ -29,6 +30,7 @@ import {
   type WorkerFrame,
 } from '@trine/protocol';
 import type { Trigger } from './bindings.js';
+import { BindAnswers } from './bind-answers.js';
 import { Confirmations } from './confirmations.js';
 import type { Core } from './core.js';
 import type { Log } from './log.js';
@@ -72,6 +74,8 @@ export class RemoteSession extends Session {
   #messageLimit: number;
   /** What the client has received; undefined when it is known that it cannot reattach. */
   #confirmations: Confirmations | undefined;
+  /** Who waits for this provider's answer about a trigger. */
+  readonly #bindAnswers: BindAnswers;
   #canReattach = false;
   /** The session it took over from, until it has described itself. */
   #predecessor: Session | undefined;
@@ -94,6 +98,7 @@ export class RemoteSession extends Session {
     this.#isPythonSocket = options.userAgent?.toLowerCase().includes('websockets') ?? false;
     this.#messageLimit = messageLimit(this.info, this.#isPythonSocket);
     this.reattachToken = core.random.uuid();
+    this.#bindAnswers = new BindAnswers(core.clock);
     this.#confirmations = new Confirmations(
       core.clock,
       (payload) => transport.ping(payload),
@@ -136,6 +141,8 @@ export class RemoteSession extends Session {
       return;
     }
     this.#log.info('Worker unregistered', fields);
+    this.#confirmations?.stop();
+    this.#bindAnswers.stop();
     await this.#core.close(this);
   }
 
@@ -148,6 +155,7 @@ export class RemoteSession extends Session {
   #detach(): void {
     const confirmations = this.#confirmations;
     confirmations?.stop();
+    this.#bindAnswers.stop();
     this.#core.detach(this);
     for (const call of [...this.executing]) {
       if (call.held || confirmations?.has(call.written) === true) continue;
@@ -222,7 +230,7 @@ export class RemoteSession extends Session {
       baggage,
     );
     if (this.#tooLarge(text)) {
-      const error = this.#tooLargeError(`the answer of ${functionId}`, text.length);
+      const error = this.#tooLargeError(`the answer of ${functionId}`, text.length, functionId);
       text = encodeResult(callerInvocationId, functionId, undefined, error, traceparent, baggage);
     }
     this.#sendResult(text);
@@ -261,6 +269,7 @@ export class RemoteSession extends Session {
       case 'unregistertrigger':
         return this.#wait(this.#core.bindings.unregister(frame.id, this));
       case 'triggerregistrationresult':
+        if (this.#bindAnswers.answered(frame.id, frame.error)) return;
         if (frame.error !== undefined) this.#core.bindings.refuse(this, frame.id, frame.error);
         return;
       case 'ping':
@@ -403,7 +412,7 @@ export class RemoteSession extends Session {
         configSchema: () => frame.triggerRequestFormat,
         requestSchema: () => frame.callRequestFormat,
         responseSchema: () => undefined,
-        bind: (trigger) => this.#tellBind(trigger),
+        bind: (trigger, fresh) => this.#tellBind(trigger, fresh),
         unbind: (trigger) => {
           if (this.state === 'open') this.#send(encodeUnregisterTrigger(trigger.id, trigger.type));
         },
@@ -411,20 +420,25 @@ export class RemoteSession extends Session {
     );
   }
 
-  #tellBind(trigger: Trigger): void {
+  #tellBind(trigger: Trigger, fresh: boolean): void | Promise<void> {
     // One that is away is told of all its triggers when it offers their type again.
     if (this.state !== 'open') return;
-    this.#send(
-      encodeRegisterTrigger({
-        id: trigger.id,
-        triggerType: trigger.type,
-        functionId: trigger.functionId,
-        configJson: trigger.config.json,
-        metadataJson: trigger.metadata?.json,
-        namespace: trigger.namespace,
-        triggerNamespace: trigger.triggerNamespace ?? DEFAULT_NAMESPACE,
-      }),
-    );
+    const text = encodeRegisterTrigger({
+      id: trigger.id,
+      triggerType: trigger.type,
+      functionId: trigger.functionId,
+      configJson: trigger.config.json,
+      metadataJson: trigger.metadata?.json,
+      namespace: trigger.namespace,
+      triggerNamespace: trigger.provider?.namespace ?? DEFAULT_NAMESPACE,
+    });
+    if (this.#tooLarge(text)) {
+      const { code, message } = this.#tooLargeError(`trigger ${trigger.id}`, text.length);
+      throw new TrineError(code, message);
+    }
+    this.#send(text);
+    // The registering worker hears of a refusal by a frame; where there is none, its caller waits for the answer.
+    return trigger.owner === undefined && fresh ? this.#bindAnswers.wait(trigger.id) : undefined;
   }
 
   #registerTrigger(frame: RegisterTriggerFrame): void {
@@ -510,8 +524,8 @@ export class RemoteSession extends Session {
     return exceeds(text, this.#messageLimit);
   }
 
-  #tooLargeError(what: string, bytes: number): ErrorBody {
-    return messageTooLarge(what, bytes, this.label, this.#messageLimit);
+  #tooLargeError(what: string, bytes: number, answerOf?: string): ErrorBody {
+    return messageTooLarge(what, bytes, this.label, this.#messageLimit, answerOf);
   }
 
   #send(text: string): void {

@@ -222,7 +222,9 @@ describe('owners of a function', () => {
     const [worker, caller] = [await RawWorker.connect(url), await RawWorker.connect(url)];
     worker.serve('state::get', () => 'worker');
     await settled(worker);
-    expect(await caller.call('state::get', {}), 'a worker that may still say who it is does not push in').toBe('built-in');
+    expect(await caller.call('state::get', {}), 'a worker that may still say who it is does not push in').toBe(
+      'built-in',
+    );
     await waitFor(async () => (await caller.call('state::get', {})) === 'worker');
     worker.drop();
     await waitFor(async () => (await caller.call('state::get', {})) === 'built-in');

@@ -17,6 +17,14 @@ const TEXT_FRAME = 0x81;
 const MAX_7_BIT = 125;
 const MAX_16_BIT = 0xffff;
 const MAX_HEADER_BYTES = 10;
+/** Largest message sent as one frame, in bytes: some clients take no larger frames, whatever they take as messages. */
+const MAX_FRAME_BYTES = 16 * 1024 * 1024;
+/** Payload of one frame of a larger message, in bytes. */
+const FRAGMENT_BYTES = 1024 * 1024;
+/** First bytes of the frames of a fragmented message: opcode 1 or 0, FIN in the last one. */
+const FIRST_FRAGMENT = 0x01;
+const NEXT_FRAGMENT = 0x00;
+const FIN = 0x80;
 
 export class WorkerSocket implements Transport {
   readonly #ws: WebSocket;
@@ -76,6 +84,7 @@ export class WorkerSocket implements Transport {
 
 function frame(text: string): Buffer {
   const bytes = Buffer.byteLength(text);
+  if (bytes > MAX_FRAME_BYTES) return fragments(Buffer.from(text));
   const buffer = Buffer.allocUnsafe(MAX_HEADER_BYTES + bytes);
   return buffer.subarray(0, put(buffer, 0, text, bytes));
 }
@@ -85,6 +94,7 @@ function frames(texts: readonly string[]): Buffer {
   let total = 0;
   for (let i = 0; i < texts.length; i++) {
     const bytes = Buffer.byteLength(texts[i] as string);
+    if (bytes > MAX_FRAME_BYTES) return Buffer.concat(texts.map(frame));
     sizes[i] = bytes;
     total += bytes + MAX_HEADER_BYTES;
   }
@@ -94,23 +104,40 @@ function frames(texts: readonly string[]): Buffer {
   return buffer.subarray(0, at);
 }
 
+/** A message that is too large for one frame. May split inside a character: receivers put messages together as bytes. */
+function fragments(payload: Buffer): Buffer {
+  const parts: Buffer[] = [];
+  for (let from = 0; from < payload.length; from += FRAGMENT_BYTES) {
+    const part = payload.subarray(from, from + FRAGMENT_BYTES);
+    const header = Buffer.allocUnsafe(MAX_HEADER_BYTES);
+    const size = putHeader(header, 0, part.length);
+    header[0] = (from === 0 ? FIRST_FRAGMENT : NEXT_FRAGMENT) | (from + FRAGMENT_BYTES >= payload.length ? FIN : 0);
+    parts.push(header.subarray(0, size), part);
+  }
+  return Buffer.concat(parts);
+}
+
 /** Lays one frame at `at` and returns where the next one goes. A server's frames are not masked. */
 function put(buffer: Buffer, at: number, text: string, bytes: number): number {
-  buffer[at] = TEXT_FRAME;
-  let start: number;
-  if (bytes <= MAX_7_BIT) {
-    buffer[at + 1] = bytes;
-    start = at + 2;
-  } else if (bytes <= MAX_16_BIT) {
-    buffer[at + 1] = 126;
-    buffer.writeUInt16BE(bytes, at + 2);
-    start = at + 4;
-  } else {
-    buffer[at + 1] = 127;
-    buffer.writeUInt32BE(0, at + 2);
-    buffer.writeUInt32BE(bytes, at + 6);
-    start = at + 10;
-  }
+  const start = putHeader(buffer, at, bytes);
   buffer.write(text, start, bytes, 'utf8');
   return start + bytes;
+}
+
+/** @returns where the payload starts */
+function putHeader(buffer: Buffer, at: number, bytes: number): number {
+  buffer[at] = TEXT_FRAME;
+  if (bytes <= MAX_7_BIT) {
+    buffer[at + 1] = bytes;
+    return at + 2;
+  }
+  if (bytes <= MAX_16_BIT) {
+    buffer[at + 1] = 126;
+    buffer.writeUInt16BE(bytes, at + 2);
+    return at + 4;
+  }
+  buffer[at + 1] = 127;
+  buffer.writeUInt32BE(0, at + 2);
+  buffer.writeUInt32BE(bytes, at + 6);
+  return at + 10;
 }

@@ -4,15 +4,28 @@
  */
 import { startAvailability } from './availability.js';
 import { registerFunctionQueries } from './functions.js';
+import { PersistentTriggers } from './persistent-triggers.js';
 import { registerTriggerQueries } from './triggers.js';
 import { registerWorkerQueries } from './workers.js';
 import type { DiscoverySource } from './source.js';
 import type { RunningWorker, WorkerHost } from '../../core/worker-host.js';
 
-export function startDiscovery(host: WorkerHost, source: DiscoverySource): RunningWorker {
+export interface Discovery extends RunningWorker {
+  /** Binds the triggers that were kept; to be called when the providers among the built-ins have started. */
+  restore(): Promise<void>;
+}
+
+export function startDiscovery(host: WorkerHost, source: DiscoverySource): Discovery {
+  const kept = new PersistentTriggers(host, source.core.bindings);
   registerFunctionQueries(host, source);
-  registerTriggerQueries(host, source);
+  registerTriggerQueries(host, source, kept);
   registerWorkerQueries(host, source);
   const availability = startAvailability(host, source);
-  return { stop: () => availability.stop() };
+  return {
+    restore: () => kept.restore(),
+    async stop() {
+      availability.stop();
+      await kept.stop();
+    },
+  };
 }

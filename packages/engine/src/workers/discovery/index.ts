@@ -1,2 +1,2 @@
-export { startDiscovery } from './discovery.js';
+export { startDiscovery, type Discovery } from './discovery.js';
 export type { BuiltInInfo, DiscoverySource } from './source.js';

@@ -41,6 +41,7 @@ export function triggerSummary(trigger: Trigger): Row {
     config: trigger.config.value as JsonValue,
     config_summary: config.length > SUMMARY_LENGTH ? `${config.slice(0, SUMMARY_LENGTH)}…` : config,
     status: trigger.provider === undefined ? 'pending' : 'active',
+    ...(trigger.owner === undefined ? { persistent: true } : {}),
   };
 }
 

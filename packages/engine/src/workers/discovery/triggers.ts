@@ -2,8 +2,8 @@ import { DEFAULT_NAMESPACE, ErrorCode, Payload, TrineError } from '@trine/protoc
 import { z } from 'zod';
 import type { Trigger, TriggerTypeProvider } from '../../core/bindings.js';
 import type { JsonValue, WorkerHost } from '../../core/worker-host.js';
-import { canonicalJson } from './canonical-json.js';
 import { functionDetail } from './functions.js';
+import type { PersistentTriggers } from './persistent-triggers.js';
 import type { DiscoverySource } from './source.js';
 import {
   byText,
@@ -38,7 +38,7 @@ const registerRequest = z.object({
   trigger_namespace: z.string().nullish(),
 });
 
-export function registerTriggerQueries(host: WorkerHost, source: DiscoverySource): void {
+export function registerTriggerQueries(host: WorkerHost, source: DiscoverySource, kept: PersistentTriggers): void {
   const { bindings } = source.core;
   host.registerFunction({
     id: 'engine::triggers::list',
@@ -114,7 +114,8 @@ export function registerTriggerQueries(host: WorkerHost, source: DiscoverySource
   });
   host.registerFunction({
     id: 'engine::register_trigger',
-    description: 'Register a trigger that belongs to no worker; the same one again answers the existing id',
+    description:
+      'Register a trigger that belongs to no worker and is kept over restarts; the same one again answers the existing id',
     request: registerRequest,
     async handler(input, context) {
       const namespace = input.namespace ?? DEFAULT_NAMESPACE;
@@ -124,31 +125,14 @@ export function registerTriggerQueries(host: WorkerHost, source: DiscoverySource
           `function '${input.function_id}' not allowed in namespace '${namespace}'`,
         );
       }
-      const config = Payload.fromForeign(input.config ?? null);
-      const metadata = isGiven(input.metadata) ? Payload.fromForeign(input.metadata) : undefined;
-      const triggerNamespace = input.trigger_namespace ?? undefined;
-      const same = [...bindings.triggers()].find(
-        (trigger) =>
-          trigger.owner === undefined &&
-          trigger.type === input.trigger_type &&
-          trigger.functionId === input.function_id &&
-          trigger.namespace === namespace &&
-          trigger.triggerNamespace === triggerNamespace &&
-          canonicalJson(trigger.config.value) === canonicalJson(config.value),
-      );
-      if (same !== undefined && same.metadata?.json === metadata?.json) return { id: same.id };
-      const id = same?.id ?? host.random.uuid();
-      const error = await bindings.register({
-        id,
+      const id = await kept.register({
         type: input.trigger_type,
         functionId: input.function_id,
         namespace,
-        triggerNamespace,
-        config,
-        metadata,
-        owner: undefined,
+        triggerNamespace: input.trigger_namespace ?? undefined,
+        config: Payload.fromForeign(input.config ?? null),
+        metadata: isGiven(input.metadata) ? Payload.fromForeign(input.metadata) : undefined,
       });
-      if (error !== undefined) throw new TrineError(error.code, error.message);
       return { id };
     },
   });
@@ -161,7 +145,8 @@ export function registerTriggerQueries(host: WorkerHost, source: DiscoverySource
       if (trigger === undefined || (trigger.owner !== undefined && trigger.owner.id !== context.caller.workerId))
         return { removed: false };
       if (!context.mayCall(trigger.functionId, trigger.namespace)) return { removed: false };
-      return { removed: await bindings.unregister(input.id) };
+      const removed = trigger.owner === undefined ? kept.remove(input.id) : bindings.unregister(input.id);
+      return { removed: await removed };
     },
   });
 }
