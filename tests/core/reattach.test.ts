@@ -54,10 +54,12 @@ function serveByHand(server: RawWorker, id: string): { readonly calls: string[];
   return { calls, answer: release };
 }
 
-/** What was written to a worker is confirmed once its pong to a later ping has arrived, which is before its next frame. */
-async function confirmed(server: RawWorker, pingsBefore: number): Promise<void> {
-  await waitFor(() => server.pings > pingsBefore, { what: 'a ping of the engine' });
-  await settled(server);
+/** Its pong has told that the worker has received the call that it runs. */
+async function confirmed(server: RawWorker): Promise<void> {
+  const session = engine.core.session(server.id);
+  await waitFor(() => [...(session?.executing ?? [])].some((call) => session?.hasConfirmed(call)), {
+    what: 'the worker to confirm its call',
+  });
 }
 
 describe('a caller whose connection dropped', () => {
@@ -117,10 +119,9 @@ describe('a worker whose connection dropped while it ran a call', () => {
     const work = serveByHand(server, 'slow::work');
     await settled(server);
     const caller = await worker('caller');
-    const { pings } = server;
     const answer = caller.call('slow::work', {});
     await waitFor(() => work.calls.length === 1);
-    await confirmed(server, pings);
+    await confirmed(server);
     server.drop();
     const again = await RawWorker.connect(engine.url);
     again.reattach(server);
@@ -171,10 +172,9 @@ describe('a worker whose connection dropped while it ran a call', () => {
     const work = serveByHand(server, 'slow::work');
     await settled(server);
     const caller = await worker('caller');
-    const { pings } = server;
     const answer = caller.call('slow::work', {});
     await waitFor(() => work.calls.length === 1);
-    await confirmed(server, pings);
+    await confirmed(server);
     const again = await RawWorker.connect(engine.url);
     again.reattach(server);
     again.send({ type: 'invocationresult', invocation_id: work.calls[0], function_id: 'slow::work', result: 'late' });
@@ -188,10 +188,9 @@ describe('a worker whose connection dropped while it ran a call', () => {
     const work = serveByHand(server, 'slow::work');
     await settled(server);
     const caller = await worker('caller');
-    const { pings } = server;
     const answer = caller.ask('slow::work', {});
     await waitFor(() => work.calls.length === 1);
-    await confirmed(server, pings);
+    await confirmed(server);
     server.drop();
     expect((await answer)['error']).toMatchObject({ code: 'invocation_stopped' });
     await expect(caller.call('slow::work', {})).rejects.toMatchObject({ code: 'function_not_found' });

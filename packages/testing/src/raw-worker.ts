@@ -18,8 +18,6 @@ export class RawWorker {
   /** The text of every frame, as received. */
   readonly texts: string[] = [];
   closeCode: number | undefined;
-  /** Pings from the engine, each answered at once unless reading is paused. */
-  pings = 0;
   readonly #handlers = new Map<string, (data: unknown, frame: Frame) => unknown>();
   readonly #answers = new Map<string, (frame: Frame) => void>();
   #calls = 0;
@@ -35,7 +33,6 @@ export class RawWorker {
       if (frame.type === 'invokefunction') void this.#run(frame);
       if (frame.type === 'invocationresult') this.#answers.get(String(frame['invocation_id']))?.(frame);
     });
-    ws.on('ping', () => this.pings++);
     ws.on('close', (code) => (this.closeCode = code));
     ws.on('error', () => undefined);
   }

@@ -146,6 +146,10 @@ export class RemoteSession extends Session {
     await this.#core.close(this);
   }
 
+  override hasConfirmed(call: PendingCall): boolean {
+    return this.#confirmations?.has(call.written) === true;
+  }
+
   override cut(reason: string): void {
     if (this.state !== 'open') return;
     this.#transport.terminate(reason);
@@ -153,12 +157,11 @@ export class RemoteSession extends Session {
   }
 
   #detach(): void {
-    const confirmations = this.#confirmations;
-    confirmations?.stop();
+    this.#confirmations?.stop();
     this.#bindAnswers.stop();
     this.#core.detach(this);
     for (const call of [...this.executing]) {
-      if (call.held || confirmations?.has(call.written) === true) continue;
+      if (call.held || this.hasConfirmed(call)) continue;
       this.#core.router.lose(
         call,
         `Invocation stopped: worker ${this.label} lost its connection before it confirmed the call, which may or may not have run`,

@@ -93,6 +93,11 @@ export abstract class Session {
     // Only a session on a socket depends on it.
   }
 
+  /** Has the worker certainly received a call that it runs? */
+  hasConfirmed(_call: PendingCall): boolean {
+    return true;
+  }
+
   /** Cuts the connection off, as if the socket had dropped: `Core.detach`. */
   cut(_reason: string): void {
     // There is nothing to cut in this process.

@@ -24,7 +24,7 @@ export function startDiscovery(host: WorkerHost, source: DiscoverySource): Disco
   return {
     restore: () => kept.restore(),
     async stop() {
-      availability.stop();
+      await availability.stop();
       await kept.stop();
     },
   };
