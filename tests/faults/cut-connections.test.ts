@@ -120,6 +120,10 @@ describe('faults - connections', () => {
       proxy.cut({ side: sides[n] as 'client', holdMs: random.between(0, MAX_HOLD_MS) }),
     );
     for (const answer of answers) answer();
+    // A worker that answers in the very moment of the cut writes into a dead socket: let it learn of it first.
+    await waitFor(() => workers.every(({ proxy }, n) => sides[n] !== 'client' || proxy.connections > 1), {
+      what: 'the cut workers to connect again',
+    });
     for (const { release } of workers) release();
 
     // A client that learned at once of its cut is back within the grace, and its calls have survived in both
