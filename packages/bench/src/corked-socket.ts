@@ -1,11 +1,19 @@
 /**
  * A `ws` socket whose writes are corked: one write per socket per turn of the event loop. Used by the
- * load programs and the floors alike, so neither side of a ratio pays for more system calls.
+ * load programs always, and by a floor unless it is to be what anyone writes first: a plain send per
+ * frame (`sendPlainly`).
  */
 import type { Socket } from 'node:net';
 import { WebSocket, WebSocketServer } from 'ws';
 
 export type OnFrame = (frame: string, from: CorkedSocket) => void;
+
+let corking = true;
+
+/** From here on, sockets of this process send each frame by itself. */
+export function sendPlainly(): void {
+  corking = false;
+}
 
 export class CorkedSocket {
   readonly #ws: WebSocket;
@@ -25,7 +33,7 @@ export class CorkedSocket {
   }
 
   send(frame: string): void {
-    if (!this.#corked) {
+    if (corking && !this.#corked) {
       this.#corked = true;
       this.#socket.cork();
       setImmediate(this.#uncork);

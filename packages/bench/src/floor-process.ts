@@ -1,16 +1,21 @@
-/** Entry of a floor's own process: `node floor-process.js KIND [PORT]`. Prints its ports as one JSON line. */
+/** Entry of a floor's own process: `node floor-process.js KIND [PORT] [plain]`. Prints its ports as one JSON line. */
+import { sendPlainly } from './corked-socket.js';
 import { startAnswerer } from './floors/answerer.js';
 import { startBroadcaster } from './floors/broadcaster.js';
 import { startForwarder } from './floors/forwarder.js';
 import { startHttpForwarder } from './floors/http-forwarder.js';
+import { startParsingForwarder } from './floors/parsing-forwarder.js';
 import type { ReadyLine } from './target.js';
 
-export type FloorKind = 'forwarder' | 'answerer' | 'broadcaster' | 'acknowledged-broadcaster' | 'http-forwarder';
+export type FloorKind =
+  'forwarder' | 'parsing-forwarder' | 'answerer' | 'broadcaster' | 'acknowledged-broadcaster' | 'http-forwarder';
 
 async function start(kind: FloorKind, port: number): Promise<ReadyLine> {
   switch (kind) {
     case 'forwarder':
       return { port: await startForwarder(port) };
+    case 'parsing-forwarder':
+      return { port: await startParsingForwarder() };
     case 'answerer':
       return { port: await startAnswerer() };
     case 'broadcaster':
@@ -22,6 +27,7 @@ async function start(kind: FloorKind, port: number): Promise<ReadyLine> {
   }
 }
 
+if (process.argv[4] === 'plain') sendPlainly();
 const ready = await start(process.argv[2] as FloorKind, Number(process.argv[3] ?? 0));
 process.stdout.write(`${JSON.stringify(ready)}\n`);
 process.on('SIGTERM', () => process.exit(0));

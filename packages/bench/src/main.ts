@@ -2,17 +2,19 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { writeDocs } from './docs.js';
+import { measureIdle } from './idle-workers.js';
 import { machine } from './machine.js';
 import { measureRow, type RowResult } from './measure.js';
 import { parseOptions, USAGE, type Options } from './options.js';
-import { line, markdown, startUpLine, type Report } from './report.js';
+import { idleLine, line, markdown, startUpLine, type Report } from './report.js';
 import { ROWS } from './rows.js';
 import { measureStartUp, type StartUpResult } from './start-up.js';
 
 const START_ROW = 'start';
+const IDLE_ROW = 'idle';
 
 async function run(options: Options): Promise<number> {
-  const names = [...ROWS.map((row) => row.name), START_ROW];
+  const names = [...ROWS.map((row) => row.name), START_ROW, IDLE_ROW];
   const unknown = options.rows.find((name) => !names.includes(name));
   if (unknown !== undefined) throw new Error(`no row is called "${unknown}"; there are: ${names.join(', ')}`);
   const wanted = (name: string): boolean => options.rows.length === 0 || options.rows.includes(name);
@@ -47,8 +49,10 @@ async function run(options: Options): Promise<number> {
     startUp = await attempt('Start to listening', () => measureStartUp(options.rounds), startUpLine);
   }
 
+  const idle = wanted(IDLE_ROW) ? await attempt('Idle workers', measureIdle, idleLine) : undefined;
+
   const { seconds, rounds, seed } = options;
-  const report: Report = { machine: machine(), seconds, rounds, seed, rows, startUp };
+  const report: Report = { machine: machine(), seconds, rounds, seed, rows, startUp, idle };
   const json = JSON.stringify(report, undefined, 2);
   if (options.json !== undefined) writeFileSync(options.json, `${json}\n`);
   console.log(json);

@@ -1,13 +1,14 @@
 /**
- * One row: floor and engine are started side by side and loaded in turn (floor, engine, floor, ...),
- * so that a machine that slows down slows both. Medians of the rounds are reported.
+ * One row: the floors and the engine are started side by side and loaded in turn (plain floor, corked
+ * floor, engine, plain floor, ...), so that a machine that slows down slows all. Medians of the rounds
+ * are reported.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Load } from './load/load.js';
 import { seededRandom } from './random.js';
-import type { Row } from './rows.js';
+import type { Row, Targets } from './rows.js';
 import { Target } from './target.js';
 
 export interface MeasureOptions {
@@ -19,12 +20,16 @@ export interface MeasureOptions {
   readonly cpuProfileDir: string | undefined;
 }
 
-export type Side = 'floor' | 'engine';
+/** `plain`: the floor as anyone writes it first, a send per frame. `corked`: the same with one write per turn. */
+export type Side = 'plain' | 'corked' | 'engine';
+export const SIDES: readonly Side[] = ['plain', 'corked', 'engine'];
 
 export interface SideResult {
   /** Operations per second, median of the rounds. */
   readonly rate: number;
   readonly rates: readonly number[];
+  /** Median time of one operation in microseconds, for rows with one in flight. */
+  readonly latencyMicros: number | undefined;
   /** CPU of the target per operation in microseconds, all threads, median of the rounds. */
   readonly cpuMicros: number;
   readonly rssIdleBytes: number;
@@ -33,11 +38,16 @@ export interface SideResult {
 
 export interface RowResult {
   readonly name: string;
-  readonly floor: SideResult | undefined;
-  readonly engine: SideResult | undefined;
-  /** Engine rate / floor rate. */
-  readonly ratio: number | undefined;
-  readonly target: number | undefined;
+  readonly sides: Readonly<Partial<Record<Side, SideResult>>>;
+  readonly goals: readonly Goal[];
+}
+
+/** One target of a row, and what was reached. */
+export interface Goal {
+  readonly kind: keyof Targets;
+  readonly target: number;
+  readonly reached: number;
+  readonly met: boolean;
 }
 
 /** Load before the first measured window, so that both sides run compiled code. */
@@ -49,19 +59,36 @@ export async function measureRow(row: Row, options: MeasureOptions): Promise<Row
   const folder = mkdtempSync(join(tmpdir(), `trine-bench-${row.name}-`));
   const sides: SideRun[] = [];
   try {
-    if (options.only !== 'engine') sides.push(await SideRun.start('floor', row, folder, options));
-    if (options.only !== 'floor') sides.push(await SideRun.start('engine', row, folder, options));
+    for (const name of SIDES) {
+      if (options.only === undefined || options.only === name)
+        sides.push(await SideRun.start(name, row, folder, options));
+    }
     for (let round = 0; round < options.rounds; round++) {
       for (const side of sides) await side.round(round === 0 ? WARM_UP_MS : RAMP_MS, options.seconds * 1_000);
     }
-    const floor = sides.find((side) => side.name === 'floor')?.result();
-    const engine = sides.find((side) => side.name === 'engine')?.result();
-    const ratio = floor !== undefined && engine !== undefined ? engine.rate / floor.rate : undefined;
-    return { name: row.name, floor, engine, ratio, target: row.target };
+    const results = Object.fromEntries(sides.map((side) => [side.name, side.result()]));
+    return { name: row.name, sides: results, goals: goalsOf(row.targets, results) };
   } finally {
     for (const side of sides) await side.close();
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+function goalsOf(targets: Targets, { plain, corked, engine }: RowResult['sides']): Goal[] {
+  const goals: Goal[] = [];
+  const add = (kind: keyof Targets, reached: number | undefined, atMost = false): void => {
+    const target = targets[kind];
+    if (target === undefined || reached === undefined) return;
+    goals.push({ kind, target, reached, met: atMost ? reached <= target : reached >= target });
+  };
+  if (engine === undefined) return goals;
+  if (plain !== undefined) add('plain', engine.rate / plain.rate);
+  if (corked === undefined) return goals;
+  add('corked', engine.rate / corked.rate);
+  add('cpu', engine.cpuMicros / corked.cpuMicros, true);
+  if (engine.latencyMicros !== undefined && corked.latencyMicros !== undefined)
+    add('latency', engine.latencyMicros / corked.latencyMicros, true);
+  return goals;
 }
 
 class SideRun {
@@ -71,6 +98,7 @@ class SideRun {
   readonly #rssIdleBytes: number;
   readonly #rates: number[] = [];
   readonly #cpu: number[] = [];
+  readonly #latencies: number[] = [];
 
   private constructor(name: Side, target: Target, load: Load, rssIdleBytes: number) {
     this.name = name;
@@ -83,8 +111,8 @@ class SideRun {
     const cwd = join(folder, name);
     mkdirSync(cwd);
     const target =
-      name === 'floor'
-        ? await Target.start({ entry: './floor-process.js', args: [row.floor], cwd })
+      name !== 'engine'
+        ? await Target.start({ entry: './floor-process.js', args: [row.floor, '0', name], cwd })
         : await Target.start({
             entry: './engine-process.js',
             args: [JSON.stringify({ workers: [WORKER_SOCKET, ...row.workers] })],
@@ -105,6 +133,7 @@ class SideRun {
     const load = this.#load;
     load.start();
     await sleep(rampMs);
+    if (load.latenciesMicros !== undefined) load.latenciesMicros.length = 0;
     const from = { at: performance.now(), finished: load.finished, cpu: this.#target.cpuMicros() };
     await sleep(windowMs);
     const finished = load.finished - from.finished;
@@ -115,6 +144,8 @@ class SideRun {
       throw new Error(`${this.name}: ${load.faults.count} operations failed, the first: ${load.faults.first}`);
     }
     this.#rates.push((finished * 1_000) / elapsedMs);
+    if (load.latenciesMicros !== undefined && load.latenciesMicros.length > 0)
+      this.#latencies.push(median(load.latenciesMicros));
     this.#cpu.push(cpu / Math.max(1, finished));
   }
 
@@ -122,6 +153,7 @@ class SideRun {
     return {
       rate: median(this.#rates),
       rates: this.#rates.map((rate) => Math.round(rate)),
+      latencyMicros: this.#latencies.length === 0 ? undefined : median(this.#latencies),
       cpuMicros: median(this.#cpu),
       rssIdleBytes: this.#rssIdleBytes,
       rssAfterBytes: this.#target.rssBytes(),

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import type { Side } from './measure.js';
+import { SIDES, type Side } from './measure.js';
 
 export interface Options {
   /** Names of rows; empty = all. */
@@ -16,11 +16,11 @@ export interface Options {
 
 export const USAGE = `Usage: pnpm bench [options]
 
-  --row NAME        only this row (may be given several times); 'start' = start to listening
+  --row NAME        only this row (may be given several times); 'start' = start to listening, 'idle' = idle workers
   --seconds N       length of a measured window (default 3)
-  --rounds N        windows per side, floor and engine in turn (default 5)
+  --rounds N        windows per side, in turn (default 5)
   --seed N          seed of the payloads (default 1)
-  --only SIDE       'floor' or 'engine': measure one side, e.g. to profile it
+  --only SIDE       'plain' or 'corked' (floors), or 'engine': measure one side, e.g. to profile it
   --cpu-prof DIR    write a CPU profile of the engine process into DIR
   --json FILE       write the results as JSON into FILE (they are always printed last)
   --write-docs      replace the table in docs/performance.md
@@ -63,6 +63,8 @@ function positive(option: string, text: string): number {
 }
 
 function side(text: string | undefined): Side | undefined {
-  if (text === undefined || text === 'floor' || text === 'engine') return text;
-  throw new Error(`--only must be "floor" or "engine", not "${text}"`);
+  if (text === undefined) return undefined;
+  const known = SIDES.find((name) => name === text);
+  if (known === undefined) throw new Error(`--only must be one of ${SIDES.join(', ')}, not "${text}"`);
+  return known;
 }

@@ -1,5 +1,6 @@
 import type { Machine } from './machine.js';
-import type { RowResult } from './measure.js';
+import { IDLE_TARGET_MIB, type IdleResult } from './idle-workers.js';
+import { SIDES, type Goal, type RowResult, type SideResult } from './measure.js';
 import type { Row } from './rows.js';
 import type { StartUpResult } from './start-up.js';
 
@@ -10,28 +11,31 @@ export interface Report {
   readonly seed: number;
   readonly rows: readonly RowResult[];
   readonly startUp: StartUpResult | undefined;
+  readonly idle: IdleResult | undefined;
 }
 
 /** One line per row, for the terminal while the run goes on. */
-export function line(row: Row, result: RowResult): string {
+export function line(row: Row, { sides, goals }: RowResult): string {
   const parts = [row.title.padEnd(50)];
-  for (const [name, side] of [
-    ['floor', result.floor],
-    ['engine', result.engine],
-  ] as const) {
+  for (const name of SIDES) {
+    const side = sides[name];
     if (side !== undefined) {
-      parts.push(
-        `${name} ${thousands(side.rate)}/s (${side.cpuMicros.toFixed(1)} us CPU, ${mebibytes(side.rssAfterBytes)})`,
-      );
+      parts.push(`${name} ${speed(side)} (${side.cpuMicros.toFixed(1)} us CPU, ${mebibytes(side.rssAfterBytes)})`);
     }
   }
-  if (result.ratio !== undefined) parts.push(`ratio ${result.ratio.toFixed(2)}${verdict(result)}`);
+  for (const goal of goals) parts.push(`${goalText(goal)}${goal.met ? '' : ' MISSED'}`);
   return parts.join('  ');
 }
 
-function verdict({ ratio, target }: RowResult): string {
-  if (ratio === undefined || target === undefined) return '';
-  return ratio > target ? ` (> ${target})` : ` (MISSES > ${target})`;
+function speed({ rate, latencyMicros }: SideResult): string {
+  return latencyMicros === undefined ? `${thousands(rate)}/s` : `${Math.round(latencyMicros)} us`;
+}
+
+/** `at least 0.64 of plain: 0.9`, and the like. */
+function goalText({ kind, target, reached }: Goal): string {
+  const what = { plain: 'of plain', corked: 'of corked', cpu: 'x CPU of corked', latency: 'x time of corked' }[kind];
+  const bound = kind === 'plain' || kind === 'corked' ? '>=' : '<=';
+  return `${reached.toFixed(2)} ${what} (${bound} ${target})`;
 }
 
 export function startUpLine({ floor, engine }: StartUpResult): string {
@@ -44,7 +48,7 @@ function startUpText(side: StartUpResult['floor']): string {
 
 /** The measured part of docs/performance.md. */
 export function markdown(rows: readonly Row[], report: Report): string {
-  const { machine, startUp } = report;
+  const { machine, startUp, idle } = report;
   return [
     `Commit ${machine.commit}, Node ${machine.node}, ${machine.cores} x ${machine.cpu}, ${machine.memoryGiB} GiB, ` +
       `${machine.system}; ${report.rounds} rounds of ${report.seconds} s a side, seed ${report.seed}.`,
@@ -56,26 +60,38 @@ export function markdown(rows: readonly Row[], report: Report): string {
           '',
           `Start to listening: Trine ${startUpText(startUp.engine)}, a bare Node server ${startUpText(startUp.floor)}.`,
         ]),
+    ...(idle === undefined ? [] : ['', idleLine(idle)]),
   ].join('\n');
 }
 
 function markdownTable(rows: readonly Row[], results: readonly RowResult[]): string {
   const lines = [
-    '| Work | Floor | Floor/s | Trine/s | Share | To reach | CPU per operation, floor / Trine | RSS idle / after |',
-    '|---|---|--:|--:|--:|--:|--:|--:|',
+    '| Work | Floor | Plain floor | Corked floor | Trine | Reached (to reach) | CPU per operation, plain / corked / Trine | RSS idle / after |',
+    '|---|---|--:|--:|--:|---|--:|--:|',
   ];
   for (const row of rows) {
     const result = results.find((candidate) => candidate.name === row.name);
-    const { floor, engine } = result ?? {};
-    if (result?.ratio === undefined || floor === undefined || engine === undefined) continue;
+    const { plain, corked, engine } = result?.sides ?? {};
+    if (result === undefined || plain === undefined || corked === undefined || engine === undefined) continue;
+    const shares =
+      result.goals.length > 0
+        ? result.goals.map((goal) => `${goalText(goal)}${goal.met ? '' : ' **missed**'}`).join('; ')
+        : `${(engine.rate / plain.rate).toFixed(2)} of plain`;
     lines.push(
-      `| ${row.title} (${row.unit}) | ${row.floorTitle} | ${thousands(floor.rate)} | ${thousands(engine.rate)} ` +
-        `| ${result.ratio.toFixed(2)} | ${row.target === undefined ? '' : `> ${row.target}`} ` +
-        `| ${floor.cpuMicros.toFixed(1)} / ${engine.cpuMicros.toFixed(1)} us ` +
+      `| ${row.title} (${row.unit}) | ${row.floorTitle} | ${speed(plain)} | ${speed(corked)} | ${speed(engine)} | ${shares} ` +
+        `| ${plain.cpuMicros.toFixed(1)} / ${corked.cpuMicros.toFixed(1)} / ${engine.cpuMicros.toFixed(1)} us ` +
         `| ${mebibytes(engine.rssIdleBytes)} / ${mebibytes(engine.rssAfterBytes)} |`,
     );
   }
   return lines.join('\n');
+}
+
+export function idleLine({ workers, rssEmptyBytes, rssBytes }: IdleResult): string {
+  const met = rssBytes <= IDLE_TARGET_MIB * 2 ** 20;
+  return (
+    `${thousands(workers)} idle workers: ${mebibytes(rssBytes)} resident (<= ${IDLE_TARGET_MIB} MiB${met ? '' : ', missed'}), ` +
+    `${mebibytes(rssEmptyBytes)} without them.`
+  );
 }
 
 export function thousands(value: number): string {

@@ -2,13 +2,25 @@
 import type { FloorKind } from './floor-process.js';
 import { connectEchoWorker } from './load/echo-worker.js';
 import { CallLoad } from './load/calls.js';
-import { SUBSCRIBERS, type StartLoad } from './load/load.js';
+import { FAN_OUT_IN_FLIGHT, FAN_OUT_SOCKETS, SUBSCRIBERS, type StartLoad } from './load/load.js';
 import { untilCallable } from './load/probe.js';
 import { PublishLoad } from './load/publishes.js';
 import { RedirectLoad } from './load/redirects.js';
 import { VoidLoad } from './load/void-calls.js';
 import { randomPayload } from './random.js';
 import { PAYLOAD_BYTES } from './wire.js';
+
+/** What is to be reached; left out = reported only. */
+export interface Targets {
+  /** Share of the plain floor's rate: where the reference's best version stands beside such a floor. */
+  readonly plain?: number;
+  /** Share of the corked floor's rate. */
+  readonly corked?: number;
+  /** Most CPU per operation, as a multiple of the corked floor's. */
+  readonly cpu?: number;
+  /** Longest median time of one operation, as a multiple of the corked floor's: rows with one operation in flight. */
+  readonly latency?: number;
+}
 
 export interface Row {
   readonly name: string;
@@ -17,8 +29,7 @@ export interface Row {
   readonly floor: FloorKind;
   /** What the floor does, for the table. */
   readonly floorTitle: string;
-  /** The share of the floor to be reached; undefined = reported only. */
-  readonly target: number | undefined;
+  readonly targets: Targets;
   /** Built-ins beside the worker socket. */
   readonly workers: readonly { readonly name: string; readonly config?: unknown }[];
   readonly load: StartLoad;
@@ -36,14 +47,34 @@ const STATE_WORKER = {
 };
 const QUEUE_WORKER = { name: 'iii-queue', config: { queue_configs: { bench: { type: 'standard', concurrency: 10 } } } };
 
+/** Payload of the large-payload row, in bytes. */
+const LARGE_BYTES = 100 * 1024;
+/** Calls in flight in the large-payload row: 3 MiB under way. */
+const LARGE_IN_FLIGHT = 32;
+
 export const ROWS: readonly Row[] = [
+  {
+    name: 'routed-one',
+    title: 'Routed call, one at a time',
+    unit: 'calls',
+    floor: 'forwarder',
+    floorTitle: 'forwarder',
+    targets: { latency: 1.25 },
+    workers: [],
+    async load({ target, random }) {
+      const payload = randomPayload(random, PAYLOAD_BYTES);
+      const worker = await connectEchoWorker(target.url, [ECHO], payload);
+      await untilCallable(target.url, ECHO, payload);
+      return CallLoad.open(target.url, { functionId: ECHO, data: () => payload, inFlight: 1 }, [worker]);
+    },
+  },
   {
     name: 'routed',
     title: 'Routed call, answered',
     unit: 'calls',
     floor: 'forwarder',
     floorTitle: 'forwarder',
-    target: 0.64,
+    targets: { plain: 0.64, corked: 0.75, cpu: 1.6 },
     workers: [],
     async load({ target, random }) {
       const payload = randomPayload(random, PAYLOAD_BYTES);
@@ -53,12 +84,27 @@ export const ROWS: readonly Row[] = [
     },
   },
   {
+    name: 'large',
+    title: 'Routed call, 100 KB there and back',
+    unit: 'calls',
+    floor: 'parsing-forwarder',
+    floorTitle: 'forwarder that parses and prints',
+    targets: { corked: 5 },
+    workers: [],
+    async load({ target, random }) {
+      const payload = randomPayload(random, LARGE_BYTES);
+      const worker = await connectEchoWorker(target.url, [ECHO], payload);
+      await untilCallable(target.url, ECHO, payload);
+      return CallLoad.open(target.url, { functionId: ECHO, data: () => payload, inFlight: LARGE_IN_FLIGHT }, [worker]);
+    },
+  },
+  {
     name: 'void',
     title: 'Void call, delivered',
     unit: 'calls',
     floor: 'forwarder',
     floorTitle: 'forwarder, no answers',
-    target: 0.41,
+    targets: { plain: 0.41 },
     workers: [],
     async load({ target, random }) {
       const payload = randomPayload(random, PAYLOAD_BYTES);
@@ -76,7 +122,7 @@ export const ROWS: readonly Row[] = [
     unit: 'calls',
     floor: 'answerer',
     floorTitle: 'bare answer',
-    target: 0.38,
+    targets: { plain: 0.38 },
     workers: [QUEUE_WORKER],
     // Nobody serves the function: jobs wait, so the row is about accepting them and nothing else.
     load({ target, random }) {
@@ -94,7 +140,7 @@ export const ROWS: readonly Row[] = [
     unit: 'calls',
     floor: 'answerer',
     floorTitle: 'bare answer',
-    target: undefined,
+    targets: {},
     workers: [{ name: 'iii-queue', config: { queue_configs: { bench: { type: 'standard', concurrency: 256 } } } }],
     async load({ target, random }) {
       const payload = randomPayload(random, PAYLOAD_BYTES);
@@ -112,7 +158,7 @@ export const ROWS: readonly Row[] = [
     unit: 'calls',
     floor: 'answerer',
     floorTitle: 'bare answer',
-    target: 0.58,
+    targets: { plain: 0.58 },
     workers: [STATE_WORKER],
     load({ target, random }) {
       return CallLoad.open(target.url, {
@@ -127,7 +173,7 @@ export const ROWS: readonly Row[] = [
     unit: 'calls',
     floor: 'answerer',
     floorTitle: 'bare answer',
-    target: 0.88,
+    targets: { plain: 0.88 },
     workers: [STATE_WORKER],
     async load({ target, random }) {
       const value = randomPayload(random, PAYLOAD_BYTES);
@@ -143,11 +189,31 @@ export const ROWS: readonly Row[] = [
     unit: 'deliveries',
     floor: 'broadcaster',
     floorTitle: 'one frame per subscriber',
-    target: 0.2,
+    targets: { plain: 0.2 },
     workers: [{ name: 'iii-pubsub' }],
     load({ target, random }) {
       const message = randomPayload(random, PAYLOAD_BYTES);
       return PublishLoad.open(target.url, { functionId: 'publish', triggerType: 'subscribe', message });
+    },
+  },
+  {
+    name: 'fan-out',
+    title: `Publish to ${FAN_OUT_SOCKETS.toLocaleString('en-US')} sockets`,
+    unit: 'deliveries',
+    floor: 'broadcaster',
+    floorTitle: 'one frame per socket',
+    targets: { corked: 0.7 },
+    workers: [{ name: 'iii-pubsub' }],
+    load({ target, random }) {
+      const message = randomPayload(random, PAYLOAD_BYTES);
+      return PublishLoad.open(target.url, {
+        functionId: 'publish',
+        triggerType: 'subscribe',
+        message,
+        subscribers: FAN_OUT_SOCKETS,
+        ownSockets: true,
+        inFlight: FAN_OUT_IN_FLIGHT,
+      });
     },
   },
   {
@@ -156,7 +222,7 @@ export const ROWS: readonly Row[] = [
     unit: 'deliveries',
     floor: 'acknowledged-broadcaster',
     floorTitle: 'one answered call per subscriber, no disk',
-    target: undefined,
+    targets: {},
     workers: [{ name: 'iii-queue' }],
     load({ target, random }) {
       const message = randomPayload(random, PAYLOAD_BYTES);
@@ -173,7 +239,7 @@ export const ROWS: readonly Row[] = [
     unit: 'requests',
     floor: 'http-forwarder',
     floorTitle: 'fastify and one forwarded socket hop',
-    target: undefined,
+    targets: { corked: 0.75 },
     workers: [{ name: 'iii-http', config: { host: '127.0.0.1', port: 0 } }],
     load({ target }) {
       if (target.httpUrl === undefined) throw new Error('the target reports no HTTP port');

@@ -9,7 +9,7 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { median, type Side } from './measure.js';
+import { median } from './measure.js';
 import { rssBytes, stopChild } from './target.js';
 
 export interface StartUpResult {
@@ -22,6 +22,8 @@ export interface StartUpSide {
   readonly listeningMs: number;
   readonly rssIdleBytes: number;
 }
+
+type Side = 'floor' | 'engine';
 
 const DEADLINE_MS = 30_000;
 const POLL_MS = 1;

@@ -12,11 +12,15 @@ export interface CallPlan {
   readonly data: (sequence: number) => string;
   /** JSON text of the `action` member, for calls that name one. */
   readonly action?: string;
+  /** Calls kept in flight. Default `IN_FLIGHT`; with 1 the time of each call is kept. */
+  readonly inFlight?: number;
 }
 
 export class CallLoad implements Load {
   readonly faults = new Faults();
   finished = 0;
+  readonly latenciesMicros: number[] = [];
+  #sentAt = 0;
   #socket: CorkedSocket | undefined;
   readonly #plan: CallPlan;
   readonly #closers: readonly CorkedSocket[];
@@ -38,7 +42,7 @@ export class CallLoad implements Load {
 
   start(): void {
     this.#running = true;
-    for (let i = 0; i < IN_FLIGHT; i++) this.#send();
+    for (let i = 0; i < (this.#plan.inFlight ?? IN_FLIGHT); i++) this.#send();
   }
 
   async stop(): Promise<void> {
@@ -60,6 +64,7 @@ export class CallLoad implements Load {
   #send(): void {
     const sequence = this.#sequence++;
     this.#open.add(sequence);
+    if (this.#plan.inFlight === 1) this.#sentAt = performance.now();
     const { functionId, data, action } = this.#plan;
     this.#socket?.send(callFrame(invocationId(sequence), functionId, data(sequence), action));
   }
@@ -69,6 +74,7 @@ export class CallLoad implements Load {
     if (!this.#open.delete(sequenceOf(readInvocationId(frame) ?? ''))) this.faults.add(`unexpected answer: ${frame}`);
     if (frame.includes('"error":{')) this.faults.add(frame);
     this.finished++;
+    if (this.#plan.inFlight === 1) this.latenciesMicros.push((performance.now() - this.#sentAt) * 1_000);
     if (this.#running) this.#send();
   }
 }

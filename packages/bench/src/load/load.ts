@@ -6,6 +6,12 @@ export const IN_FLIGHT = 256;
 /** Subscribers of the publish rows. */
 export const SUBSCRIBERS = 10;
 
+/** Sockets of the fan-out row, one subscriber on each. */
+export const FAN_OUT_SOCKETS = 1_000;
+
+/** Publishes in flight in the fan-out row: each is a thousand deliveries. */
+export const FAN_OUT_IN_FLIGHT = 4;
+
 /**
  * A load program: caller and worker at once, in this process, against one target.
  * `idle -> start() -> running -> stop() -> idle -> ... -> close()`.
@@ -15,6 +21,8 @@ export interface Load {
   readonly finished: number;
   /** Answers that were errors, or that came twice or for nothing. Anything but 0 fails the row. */
   readonly faults: Faults;
+  /** Time of each finished operation in microseconds, where the load keeps one in flight. */
+  readonly latenciesMicros?: number[];
   /** Puts operations in flight and keeps them there. */
   start(): void;
   /** Sends no more; resolves when everything in flight has ended. */

@@ -18,6 +18,12 @@ export interface PublishPlan {
   readonly triggerType: string;
   /** JSON text of the message. */
   readonly message: string;
+  /** Default `SUBSCRIBERS`, on one socket. */
+  readonly subscribers?: number;
+  /** A socket for each subscriber. */
+  readonly ownSockets?: boolean;
+  /** Publishes in flight. Default `IN_FLIGHT`. */
+  readonly inFlight?: number;
 }
 
 const TOPIC = 'bench.topic';
@@ -26,30 +32,34 @@ const PROBE_DEADLINE_MS = 10_000;
 const QUIET_MS = 100;
 
 /**
- * One publisher, and one worker whose ten functions subscribe to the topic. A publish is in flight
- * until all its deliveries have arrived; deliveries are counted.
+ * One publisher, and one worker whose ten functions subscribe to the topic (or a thousand workers with
+ * one each). A publish is in flight until all its deliveries have arrived; deliveries are counted.
  */
 export class PublishLoad implements Load {
   readonly faults = new Faults();
   finished = 0;
   readonly #plan: PublishPlan;
   #publisher: CorkedSocket | undefined;
-  #worker: CorkedSocket | undefined;
+  readonly #workers: CorkedSocket[] = [];
+  readonly #subscribers: number;
   #sequence = 0;
   #answered = 0;
   #running = false;
 
   private constructor(plan: PublishPlan) {
     this.#plan = plan;
+    this.#subscribers = plan.subscribers ?? SUBSCRIBERS;
   }
 
   static async open(url: string, plan: PublishPlan): Promise<PublishLoad> {
     const load = new PublishLoad(plan);
-    load.#worker = await connect(url, (frame, from) => load.#onDelivery(frame, from));
-    for (let i = 0; i < SUBSCRIBERS; i++) {
+    for (let i = 0; i < load.#subscribers; i++) {
+      if (i === 0 || plan.ownSockets === true)
+        load.#workers.push(await connect(url, (frame, from) => load.#onDelivery(frame, from)));
       const functionId = `bench::subscriber-${i}`;
-      load.#worker.send(registerFunctionFrame(functionId));
-      load.#worker.send(registerTriggerFrame(`bench-trigger-${i}`, plan.triggerType, functionId, { topic: TOPIC }));
+      const worker = load.#workers.at(-1);
+      worker?.send(registerFunctionFrame(functionId));
+      worker?.send(registerTriggerFrame(`bench-trigger-${i}`, plan.triggerType, functionId, { topic: TOPIC }));
     }
     load.#publisher = await connect(url, (frame) => load.#onAnswer(frame));
     await load.#untilSubscribed();
@@ -58,21 +68,21 @@ export class PublishLoad implements Load {
 
   start(): void {
     this.#running = true;
-    for (let i = 0; i < IN_FLIGHT; i++) this.#publish();
+    for (let i = 0; i < (this.#plan.inFlight ?? IN_FLIGHT); i++) this.#publish();
   }
 
   async stop(): Promise<void> {
     this.#running = false;
     await settle(
-      `${this.#plan.functionId} with ${this.finished} of ${this.#sequence * SUBSCRIBERS} deliveries`,
-      () => this.finished >= this.#sequence * SUBSCRIBERS && this.#answered >= this.#sequence,
+      `${this.#plan.functionId} with ${this.finished} of ${this.#sequence * this.#subscribers} deliveries`,
+      () => this.finished >= this.#sequence * this.#subscribers && this.#answered >= this.#sequence,
     );
-    if (this.finished > this.#sequence * SUBSCRIBERS) this.faults.add('more deliveries than published');
+    if (this.finished > this.#sequence * this.#subscribers) this.faults.add('more deliveries than published');
   }
 
   async close(): Promise<void> {
     await this.#publisher?.close();
-    await this.#worker?.close();
+    await Promise.all(this.#workers.map((worker) => worker.close()));
   }
 
   /** Publishes until one message reaches all ten: a binding is not acknowledged. */
@@ -82,10 +92,10 @@ export class PublishLoad implements Load {
       this.finished = 0;
       this.#publish();
       const at = performance.now() + PROBE_PAUSE_MS;
-      while (this.finished < SUBSCRIBERS && performance.now() < at) await new Promise((r) => setTimeout(r, 1));
-      if (this.finished >= SUBSCRIBERS) break;
+      while (this.finished < this.#subscribers && performance.now() < at) await new Promise((r) => setTimeout(r, 1));
+      if (this.finished >= this.#subscribers) break;
       if (performance.now() > deadline)
-        throw new Error(`only ${this.finished} of ${SUBSCRIBERS} subscribers get messages`);
+        throw new Error(`only ${this.finished} of ${this.#subscribers} subscribers get messages`);
     }
     await settle('probes', () => this.#answered >= this.#sequence);
     // Probes that were published before all ten had bound may still be on their way (durable topics).
@@ -116,6 +126,6 @@ export class PublishLoad implements Load {
     const id = readInvocationId(frame);
     if (id !== undefined) worker.send(resultFrame(id, readFunctionId(frame) ?? '', 'null'));
     this.finished++;
-    if (this.#running && this.finished % SUBSCRIBERS === 0) this.#publish();
+    if (this.#running && this.finished % this.#subscribers === 0) this.#publish();
   }
 }
