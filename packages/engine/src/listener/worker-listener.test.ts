@@ -336,6 +336,24 @@ describe('triggers of a type that a worker provides', () => {
     await waitFor(() => core.session(old.id) === undefined);
     expect(core.bindings.get('t1')?.owner?.id).toBe(young.id);
   });
+
+  it('are served after a reconnect that came while their first binding was still under way', async () => {
+    const order: string[] = [];
+    const bound = await slowType(order);
+    const old = await RawWorker.connect(url);
+    old.send({ ...trigger, trigger_type: 'slow', function_id: 'old' });
+    await waitFor(() => bound.length === 1);
+    old.drop();
+    await waitFor(() => core.session(old.id) === undefined);
+    const young = await RawWorker.connect(url);
+    young.send({ ...trigger, trigger_type: 'slow', function_id: 'young' });
+    await waitFor(() => core.bindings.get('t1')?.owner?.id === young.id);
+    bound[0]?.();
+    await waitFor(() => bound.length === 2);
+    bound[1]?.();
+    await settled(young);
+    expect(order).toEqual(['bind old', 'unbind old', 'bind young']);
+  });
 });
 
 describe('frames', () => {
@@ -514,3 +532,23 @@ describe('the port', () => {
     expect(caller.isOpen).toBe(true);
   });
 });
+
+/** A trigger type whose triggers are bound when a test says so. */
+async function slowType(log: string[] = []): Promise<(() => void)[]> {
+  const bound: (() => void)[] = [];
+  await core.bindings.addProvider({
+    id: 'slow',
+    namespace: 'default',
+    description: '',
+    session: new LocalSession(core, 'engine', 'p'),
+    configSchema: () => undefined,
+    requestSchema: () => undefined,
+    responseSchema: () => undefined,
+    bind: (trigger) => {
+      log.push(`bind ${trigger.functionId}`);
+      return new Promise((resolve) => bound.push(resolve));
+    },
+    unbind: (trigger) => void log.push(`unbind ${trigger.functionId}`),
+  });
+  return bound;
+}
