@@ -17,6 +17,7 @@ import {
   ErrorCode,
   PONG_FRAME,
   toErrorBody,
+  TrineError,
   type BadFrame,
   type ErrorBody,
   type InvocationResultFrame,
@@ -152,7 +153,8 @@ export class RemoteSession extends Session {
       baggage,
     );
     if (this.#tooLarge(text)) {
-      const error = this.#tooLargeError(`the answer of ${functionId}`, text.length);
+      const narrower = /^engine::.*::list$/.test(functionId) ? ', or ask for less with `search` or `prefix`' : '';
+      const error = this.#tooLargeError(`the answer of ${functionId}`, text.length, narrower);
       text = encodeResult(callerInvocationId, functionId, undefined, error, traceparent, baggage);
     }
     this.#send(text);
@@ -313,17 +315,20 @@ export class RemoteSession extends Session {
   }
 
   #tellBind(trigger: Trigger): void {
-    this.#send(
-      encodeRegisterTrigger({
-        id: trigger.id,
-        triggerType: trigger.type,
-        functionId: trigger.functionId,
-        configJson: trigger.config.json,
-        metadataJson: trigger.metadata?.json,
-        namespace: trigger.namespace,
-        triggerNamespace: trigger.triggerNamespace ?? DEFAULT_NAMESPACE,
-      }),
-    );
+    const text = encodeRegisterTrigger({
+      id: trigger.id,
+      triggerType: trigger.type,
+      functionId: trigger.functionId,
+      configJson: trigger.config.json,
+      metadataJson: trigger.metadata?.json,
+      namespace: trigger.namespace,
+      triggerNamespace: trigger.triggerNamespace ?? DEFAULT_NAMESPACE,
+    });
+    if (this.#tooLarge(text)) {
+      const { code, message } = this.#tooLargeError(`the trigger ${trigger.id}`, text.length);
+      throw new TrineError(code, message);
+    }
+    this.#send(text);
   }
 
   #registerTrigger(frame: RegisterTriggerFrame): void {
@@ -418,13 +423,13 @@ export class RemoteSession extends Session {
     return runtime === 'python' && isBefore(version, 0, 24, 5) ? OLD_PYTHON_MESSAGE_BYTES : MAX_MESSAGE_BYTES;
   }
 
-  #tooLargeError(what: string, bytes: number): ErrorBody {
+  #tooLargeError(what: string, bytes: number, otherwise = ''): ErrorBody {
     const limit = this.#messageLimit;
     const fix =
       limit === OLD_PYTHON_MESSAGE_BYTES ? 'upgrade its iii-sdk to 0.24.5 or later, or send less' : 'send less';
     return {
       code: ErrorCode.payloadTooLarge,
-      message: `${what} is a message of about ${bytes} bytes; worker ${this.label} accepts ${limit} bytes: ${fix}`,
+      message: `${what} is a message of about ${bytes} bytes; worker ${this.label} accepts ${limit} bytes: ${fix}${otherwise}`,
     };
   }
 

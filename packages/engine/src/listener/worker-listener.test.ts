@@ -354,6 +354,20 @@ describe('triggers of a type that a worker provides', () => {
     await settled(young);
     expect(order).toEqual(['bind old', 'unbind old', 'bind young']);
   });
+
+  it('are refused when their provider cannot be told of them in one message, and the provider lives', async () => {
+    const [consumer, python] = [await RawWorker.connect(url), await RawWorker.connect(url)];
+    core.describe(core.session(python.id) as Session, { runtime: 'python', version: '0.18.0' });
+    python.send(type);
+    await settled(python);
+    consumer.send({ ...trigger, config: 'x'.repeat(1_100_000) });
+    expect(await consumer.frame('triggerregistrationresult')).toMatchObject({
+      id: 't1',
+      error: { code: 'trigger_registration_failed', message: expect.stringMatching(/accepts 1048576 bytes/) as string },
+    });
+    await settled(python);
+    expect(python.texts.every((text) => text.length < 1_048_576)).toBe(true);
+  });
 });
 
 describe('frames', () => {
@@ -474,6 +488,17 @@ describe('limits of a message', () => {
       message: expect.stringMatching(/does not read fast enough/) as string,
     });
     expect(await caller.ask('absent', 1)).toBeDefined();
+  });
+
+  it('name what narrows a list down when discovery answers with too much', async () => {
+    const python = await RawWorker.connect(url);
+    core.describe(core.session(python.id) as Session, { runtime: 'python', version: '0.18.0' });
+    const discovery = new LocalSession(core, 'engine', 'd');
+    discovery.register({ id: 'engine::functions::list', handler: () => 'x'.repeat(1_100_000) });
+    await expect(python.call('engine::functions::list', {})).rejects.toMatchObject({
+      code: 'payload_too_large',
+      message: expect.stringMatching(/`search` or `prefix`/) as string,
+    });
   });
 });
 
