@@ -556,6 +556,28 @@ describe('the port', () => {
     await expect(answer).rejects.toMatchObject({ code: 'invocation_stopped' });
     expect(caller.isOpen).toBe(true);
   });
+
+  it('lets go of a client that connected and never said anything, when the engine stops', async () => {
+    const silent = connect({ host: '127.0.0.1', port: listener.port });
+    const ended = new Promise<void>((resolve) => silent.once('close', () => resolve()));
+    silent.on('error', () => undefined);
+    await new Promise<void>((resolve) => silent.once('connect', () => resolve()));
+    await settled(await RawWorker.connect(url)); // the engine has seen it, too
+    await listener.stop();
+    await ended;
+  });
+
+  it('lets go of a client that was refused and keeps its end open', async () => {
+    const socket = connect({ host: '127.0.0.1', port: listener.port, allowHalfOpen: true });
+    const ended = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    socket.write(
+      'GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+    );
+    socket.on('error', () => undefined);
+    await new Promise<void>((resolve) => socket.once('data', () => resolve()));
+    const writing = setInterval(() => socket.write('x'), 20); // a socket that is gone answers with a reset
+    await ended.finally(() => clearInterval(writing));
+  });
 });
 
 /** A trigger type whose triggers are bound when a test says so. */
