@@ -1,7 +1,8 @@
 /**
  * Finds dead sockets. Alive = any byte read. A socket that is idle for one interval is pinged; after
  * three intervals without a byte it is cut, or, while its worker runs calls (a busy handler blocks
- * pongs, and cutting it would run its job twice), after the longer patience.
+ * pongs, and cutting it would run its job twice), after the longer patience. Of a socket that the
+ * engine itself does not read from at the moment, the bytes that its peer takes tell.
  */
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
@@ -25,6 +26,7 @@ interface Watched {
   readonly isBusy: () => boolean;
   readonly onDead: (silentMs: number) => void;
   bytesRead: number;
+  bytesTaken: number;
   silentSince: number;
 }
 
@@ -47,6 +49,7 @@ export class Heartbeat {
       isBusy,
       onDead,
       bytesRead: socket.bytesRead,
+      bytesTaken: bytesTaken(socket),
       silentSince: this.#clock.monotonic(),
     });
     ws.once('close', () => this.#watched.delete(ws));
@@ -69,12 +72,14 @@ export class Heartbeat {
 
   #check(watched: Watched): void {
     const { bytesRead } = watched.socket;
+    const taken = bytesTaken(watched.socket);
     const now = this.#clock.monotonic();
-    if (bytesRead !== watched.bytesRead) {
-      watched.bytesRead = bytesRead;
-      watched.silentSince = now;
-      return;
-    }
+    const isRead = bytesRead !== watched.bytesRead;
+    const isUnread = watched.ws.isPaused && taken !== watched.bytesTaken;
+    watched.bytesRead = bytesRead;
+    watched.bytesTaken = taken;
+    if (isRead || isUnread) watched.silentSince = now;
+    if (isRead) return;
     const silentMs = now - watched.silentSince;
     const patience = watched.isBusy() ? this.#options.busyPatienceMs : MISSED_PINGS * this.#options.intervalMs;
     if (silentMs >= patience) {
@@ -84,4 +89,9 @@ export class Heartbeat {
       watched.ws.ping();
     }
   }
+}
+
+/** Bytes that the system took for the peer. */
+function bytesTaken(socket: Socket): number {
+  return socket.bytesWritten - socket.writableLength;
 }

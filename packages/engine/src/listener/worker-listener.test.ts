@@ -578,6 +578,20 @@ describe('the port', () => {
     const writing = setInterval(() => socket.write('x'), 20); // a socket that is gone answers with a reset
     await ended.finally(() => clearInterval(writing));
   });
+
+  it('keeps a worker whose frames wait for a slow provider, however long it is not read from', async () => {
+    await listener.stop();
+    await start({ heartbeat: { intervalMs: 30 } });
+    const worker = await RawWorker.connect(url);
+    const bound = await slowType();
+    worker.send({ type: 'registertrigger', id: 't', trigger_type: 'slow', function_id: 'f', config: null });
+    const bind = await waitFor(() => bound[0]);
+    worker.send({ type: 'invokefunction', function_id: 'f', data: 'x'.repeat(1_000_000), action: { type: 'void' } });
+    await new Promise((done) => setTimeout(done, 300)); // ten times the interval
+    bind();
+    await settled(worker);
+    expect(worker.isOpen).toBe(true);
+  });
 });
 
 /** A trigger type whose triggers are bound when a test says so. */
