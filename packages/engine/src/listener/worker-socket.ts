@@ -11,8 +11,14 @@ import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import type { Transport } from '../core/remote-session.js';
 
-/** First byte of an unfragmented, uncompressed text frame (RFC 6455, section 5.2: FIN and opcode 1). */
-const TEXT_FRAME = 0x81;
+/** First byte of a frame (RFC 6455, section 5.2): FIN, and the opcode for text or for a continuation. */
+const FIN = 0x80;
+const TEXT = 0x01;
+const CONTINUATION = 0x00;
+/** Longest message in one frame, in bytes: strict clients refuse longer frames, and take longer messages. */
+const MAX_FRAME_BYTES = 16 * 1024 * 1024;
+/** Payload of a frame of a message that is longer, in bytes. */
+const PIECE_BYTES = 1024 * 1024;
 /** Longest payload with a 7-bit length, and with a 16-bit one. */
 const MAX_7_BIT = 125;
 const MAX_16_BIT = 0xffff;
@@ -71,8 +77,15 @@ export class WorkerSocket implements Transport {
 
 function frame(text: string): Buffer {
   const bytes = Buffer.byteLength(text);
-  const buffer = Buffer.allocUnsafe(MAX_HEADER_BYTES + bytes);
+  const buffer = Buffer.allocUnsafe(room(bytes));
   return buffer.subarray(0, put(buffer, 0, text, bytes));
+}
+
+/** Bytes that a message takes at most, with its headers. */
+function room(bytes: number): number {
+  return bytes <= MAX_FRAME_BYTES
+    ? MAX_HEADER_BYTES + bytes
+    : MAX_HEADER_BYTES * Math.ceil(bytes / PIECE_BYTES) + bytes;
 }
 
 function frames(texts: readonly string[]): Buffer {
@@ -81,7 +94,7 @@ function frames(texts: readonly string[]): Buffer {
   for (let i = 0; i < texts.length; i++) {
     const bytes = Buffer.byteLength(texts[i] as string);
     sizes[i] = bytes;
-    total += bytes + MAX_HEADER_BYTES;
+    total += room(bytes);
   }
   const buffer = Buffer.allocUnsafe(total);
   let at = 0;
@@ -89,23 +102,39 @@ function frames(texts: readonly string[]): Buffer {
   return buffer.subarray(0, at);
 }
 
-/** Lays one frame at `at` and returns where the next one goes. A server's frames are not masked. */
+/** Lays one message at `at` and returns where the next one goes. A server's frames are not masked. */
 function put(buffer: Buffer, at: number, text: string, bytes: number): number {
-  buffer[at] = TEXT_FRAME;
-  let start: number;
-  if (bytes <= MAX_7_BIT) {
-    buffer[at + 1] = bytes;
-    start = at + 2;
-  } else if (bytes <= MAX_16_BIT) {
-    buffer[at + 1] = 126;
-    buffer.writeUInt16BE(bytes, at + 2);
-    start = at + 4;
-  } else {
-    buffer[at + 1] = 127;
-    buffer.writeUInt32BE(0, at + 2);
-    buffer.writeUInt32BE(bytes, at + 6);
-    start = at + 10;
-  }
+  if (bytes > MAX_FRAME_BYTES) return putPieces(buffer, at, Buffer.from(text));
+  const start = putHeader(buffer, at, FIN | TEXT, bytes);
   buffer.write(text, start, bytes, 'utf8');
   return start + bytes;
+}
+
+/** Characters may be cut in two: only the whole message is text. */
+function putPieces(buffer: Buffer, at: number, message: Buffer): number {
+  let to = at;
+  for (let from = 0; from < message.length; from += PIECE_BYTES) {
+    const end = Math.min(from + PIECE_BYTES, message.length);
+    const first = (from === 0 ? TEXT : CONTINUATION) | (end === message.length ? FIN : 0);
+    to = putHeader(buffer, to, first, end - from);
+    to += message.copy(buffer, to, from, end);
+  }
+  return to;
+}
+
+function putHeader(buffer: Buffer, at: number, first: number, bytes: number): number {
+  buffer[at] = first;
+  if (bytes <= MAX_7_BIT) {
+    buffer[at + 1] = bytes;
+    return at + 2;
+  }
+  if (bytes <= MAX_16_BIT) {
+    buffer[at + 1] = 126;
+    buffer.writeUInt16BE(bytes, at + 2);
+    return at + 4;
+  }
+  buffer[at + 1] = 127;
+  buffer.writeUInt32BE(0, at + 2);
+  buffer.writeUInt32BE(bytes, at + 6);
+  return at + 10;
 }
