@@ -116,6 +116,19 @@ describe('an embedded engine', () => {
     });
   });
 
+  it('takes nothing more from a worker that has left: nobody would take it away again', async () => {
+    const engine = await start();
+    const [worker, other] = [engine.worker('w'), engine.worker('other')];
+    await worker.shutdown();
+    const left = { code: 'invocation_stopped', message: expect.stringMatching(/worker w has left/) as string };
+    expect(() => worker.registerFunction('w::late', () => 1)).toThrow(expect.objectContaining(left) as Error);
+    expect(() => worker.registerTrigger({ type: 'subscribe', function_id: 'w::late' })).toThrow(
+      expect.objectContaining(left) as Error,
+    );
+    await expect(worker.trigger({ function_id: 'engine::functions::list' })).rejects.toMatchObject(left);
+    await expect(other.trigger({ function_id: 'w::late' })).rejects.toMatchObject({ code: 'function_not_found' });
+  });
+
   it('starts and stops once, however often it is asked, and never again', async () => {
     const engine = await start();
     const { url } = engine;
