@@ -55,6 +55,13 @@ export interface Trigger extends TriggerRequest {
   aside: boolean;
 }
 
+/** What a provider that is a worker of its own says of a trigger that it was told of. */
+export interface ProviderAnswer {
+  readonly triggerId: string;
+  /** Undefined: it took the trigger. */
+  readonly error: ErrorBody | undefined;
+}
+
 export class Bindings {
   readonly #log: Log;
   readonly #providers = new Map<string, TriggerTypeProvider[]>();
@@ -65,6 +72,7 @@ export class Bindings {
   readonly #warned = new Set<string>();
   #closing = false;
   readonly changed = new Emitter<void>();
+  readonly answers = new Emitter<ProviderAnswer>();
 
   constructor(log: Log) {
     this.#log = log.for('iii::triggers');
@@ -185,6 +193,11 @@ export class Bindings {
     return true;
   }
 
+  /** A provider that is a worker of its own took a trigger it was told of. */
+  confirm(session: Session, id: string): void {
+    if (this.#triggers.get(id)?.provider?.session === session) this.answers.emit({ triggerId: id, error: undefined });
+  }
+
   /** A provider that is a worker of its own refused a trigger it was told of: the trigger waits. */
   refuse(session: Session, id: string, error: ErrorBody): void {
     const trigger = this.#triggers.get(id);
@@ -192,6 +205,7 @@ export class Bindings {
     trigger.provider = undefined;
     this.changed.emit();
     trigger.owner?.reportTriggerError(trigger, error);
+    this.answers.emit({ triggerId: id, error });
   }
 
   /** A provider takes a trigger into service that it had put aside. */

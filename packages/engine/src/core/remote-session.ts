@@ -188,7 +188,8 @@ export class RemoteSession extends Session {
       case 'unregistertrigger':
         return this.#wait(this.#core.bindings.unregister(frame.id, this));
       case 'triggerregistrationresult':
-        if (frame.error !== undefined) this.#core.bindings.refuse(this, frame.id, frame.error);
+        if (frame.error === undefined) this.#core.bindings.confirm(this, frame.id);
+        else this.#core.bindings.refuse(this, frame.id, frame.error);
         return;
       case 'ping':
         return this.#send(PONG_FRAME);

@@ -1,6 +1,6 @@
-import { DEFAULT_NAMESPACE, ErrorCode, Payload, TrineError } from '@trine/protocol';
+import { DEFAULT_NAMESPACE, ErrorCode, Payload, TrineError, type ErrorBody } from '@trine/protocol';
 import { z } from 'zod';
-import type { Trigger, TriggerTypeProvider } from '../../core/bindings.js';
+import type { Bindings, Trigger, TriggerTypeProvider } from '../../core/bindings.js';
 import type { JsonValue, WorkerHost } from '../../core/worker-host.js';
 import { canonicalJson } from './canonical-json.js';
 import { functionDetail } from './functions.js';
@@ -15,6 +15,9 @@ import {
   typeWorkerName,
   type Row,
 } from './summaries.js';
+
+/** How long a worker that provides a trigger type may take to refuse a trigger, in milliseconds; silence is consent. */
+export const PROVIDER_ANSWER_MS = 10_000;
 
 const listRequest = z.object({
   search: z.string().nullish(),
@@ -149,7 +152,12 @@ export function registerTriggerQueries(host: WorkerHost, source: DiscoverySource
         owner: undefined,
       });
       if (error !== undefined) throw new TrineError(error.code, error.message);
-      return { id };
+      if (bindings.get(id)?.provider?.session.kind !== 'remote') return { id };
+      // No worker owns it, so nobody else could be told.
+      const refusal = await providerAnswer(host, bindings, id);
+      if (refusal === undefined) return { id };
+      await bindings.unregister(id);
+      throw new TrineError(ErrorCode.triggerRegistrationFailed, `${refusal.code}: ${refusal.message}`);
     },
   });
   host.registerFunction({
@@ -163,6 +171,21 @@ export function registerTriggerQueries(host: WorkerHost, source: DiscoverySource
       if (!context.mayCall(trigger.functionId, trigger.namespace)) return { removed: false };
       return { removed: await bindings.unregister(input.id) };
     },
+  });
+}
+
+/** The error of a provider that is a worker of its own; undefined when it took the trigger or said nothing. */
+function providerAnswer(host: WorkerHost, bindings: Bindings, id: string): Promise<ErrorBody | undefined> {
+  return new Promise((resolve) => {
+    const end = (error: ErrorBody | undefined): void => {
+      listening.remove();
+      timer.cancel();
+      resolve(error);
+    };
+    const listening = bindings.answers.on(({ triggerId, error }) => {
+      if (triggerId === id) end(error);
+    });
+    const timer = host.clock.setTimer(() => end(undefined), PROVIDER_ANSWER_MS);
   });
 }
 
