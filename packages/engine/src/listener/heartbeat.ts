@@ -3,6 +3,9 @@
  * three intervals without a byte it is cut, or, while its worker runs calls (a busy handler blocks
  * pongs, and cutting it would run its job twice), after the longer patience. Of a socket that the
  * engine itself does not read from at the moment, the bytes that its peer takes tell.
+ *
+ * Nobody is cut without having been asked: after a pause of the whole engine (a debugger, a suspended
+ * machine) everyone seems silent.
  */
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
@@ -17,8 +20,10 @@ export interface HeartbeatOptions {
 
 export const defaultHeartbeat: HeartbeatOptions = { intervalMs: 20_000, busyPatienceMs: 5 * 60_000 };
 
-/** Pings without a byte in answer before an idle socket is cut. */
-const MISSED_PINGS = 3;
+/** Intervals without a byte after which an idle socket is cut. */
+const SILENT_INTERVALS = 3;
+/** Pings that were sent in the meantime, at least. */
+const UNANSWERED_PINGS = SILENT_INTERVALS - 1;
 
 interface Watched {
   readonly ws: WebSocket;
@@ -28,6 +33,8 @@ interface Watched {
   bytesRead: number;
   bytesTaken: number;
   silentSince: number;
+  /** Pings since the last byte. */
+  pings: number;
 }
 
 export class Heartbeat {
@@ -51,6 +58,7 @@ export class Heartbeat {
       bytesRead: socket.bytesRead,
       bytesTaken: bytesTaken(socket),
       silentSince: this.#clock.monotonic(),
+      pings: 0,
     });
     ws.once('close', () => this.#watched.delete(ws));
     this.#arm();
@@ -78,14 +86,18 @@ export class Heartbeat {
     const isUnread = watched.ws.isPaused && taken !== watched.bytesTaken;
     watched.bytesRead = bytesRead;
     watched.bytesTaken = taken;
-    if (isRead || isUnread) watched.silentSince = now;
+    if (isRead || isUnread) {
+      watched.silentSince = now;
+      watched.pings = 0;
+    }
     if (isRead) return;
     const silentMs = now - watched.silentSince;
-    const patience = watched.isBusy() ? this.#options.busyPatienceMs : MISSED_PINGS * this.#options.intervalMs;
-    if (silentMs >= patience) {
+    const patience = watched.isBusy() ? this.#options.busyPatienceMs : SILENT_INTERVALS * this.#options.intervalMs;
+    if (silentMs >= patience && watched.pings >= UNANSWERED_PINGS) {
       this.#watched.delete(watched.ws);
       watched.onDead(silentMs);
     } else if (watched.ws.readyState === watched.ws.OPEN) {
+      watched.pings++;
       watched.ws.ping();
     }
   }

@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { RawWorker, waitFor } from '@trine/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../core/clock.js';
+import { systemClock, type Clock } from '../core/clock.js';
 import { Core } from '../core/core.js';
 import { LocalSession } from '../core/local-session.js';
 import { silentLog } from '../core/log.js';
@@ -18,8 +18,9 @@ let url: string;
 async function start(
   options: Partial<ConstructorParameters<typeof WorkerListener>[0]> = {},
   callsPerSession = 65_536,
+  clock: Clock = systemClock,
 ): Promise<void> {
-  core = new Core({ clock: systemClock, random: systemRandom, log: silentLog, limits: { callsPerSession } });
+  core = new Core({ clock, random: systemRandom, log: silentLog, limits: { callsPerSession } });
   telemetry = [];
   listener = new WorkerListener({
     core,
@@ -590,6 +591,17 @@ describe('the port', () => {
     await new Promise((done) => setTimeout(done, 300)); // ten times the interval
     bind();
     await settled(worker);
+    expect(worker.isOpen).toBe(true);
+  });
+
+  it('keeps workers that seem silent because the whole engine was paused', async () => {
+    await listener.stop();
+    let pausedMs = 0;
+    const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + pausedMs };
+    await start({ heartbeat: { intervalMs: 50 } }, 65_536, clock);
+    const worker = await RawWorker.connect(url);
+    pausedMs = 60_000;
+    await new Promise((done) => setTimeout(done, 200)); // several intervals
     expect(worker.isOpen).toBe(true);
   });
 });
