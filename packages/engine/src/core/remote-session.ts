@@ -134,6 +134,7 @@ export class RemoteSession extends Session {
       this.#core.router.fail(call, this.#tooLargeError(`the call of ${call.functionId}`, text.length), 'refused');
       return;
     }
+    call.sent();
     this.#send(text);
   }
 
