@@ -78,6 +78,15 @@ describe('a trigger that belongs to no worker', () => {
     expect(await rows()).toEqual({ registered_triggers: [] });
   });
 
+  it('that was refused for another one in its place does not come up when that one leaves', async () => {
+    const route = { trigger_type: 'http', config: { api_path: '/a/:x', http_method: 'GET' } };
+    const { id } = (await register({ ...route, function_id: 'first' })) as { id: string };
+    const rival = { ...route, function_id: 'second', config: { api_path: '/a/:y', http_method: 'GET' } };
+    await expect(register(rival)).rejects.toMatchObject({ code: 'trigger_registration_failed' });
+    await caller.call('engine::unregister_trigger', { id });
+    expect(await rows()).toEqual({ registered_triggers: [] });
+  });
+
   it('is answered when its provider has taken it, or has said nothing for a while', async () => {
     const provider = await provide();
     const taken = register(timer);

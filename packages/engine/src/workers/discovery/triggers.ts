@@ -151,7 +151,11 @@ export function registerTriggerQueries(host: WorkerHost, source: DiscoverySource
         metadata,
         owner: undefined,
       });
-      if (error !== undefined) throw new TrineError(error.code, error.message);
+      if (error !== undefined) {
+        // Also where the provider keeps it aside for later: nobody has its id, so nobody could take it back.
+        await bindings.unregister(id);
+        throw new TrineError(error.code, error.message);
+      }
       if (bindings.get(id)?.provider?.session.kind !== 'remote') return { id };
       // No worker owns it, so nobody else could be told.
       const refusal = await providerAnswer(host, bindings, id);
