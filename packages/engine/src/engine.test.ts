@@ -79,6 +79,16 @@ describe('an embedded engine', () => {
     expect(await worker.trigger({ function_id: 'absent', action: TriggerAction.Void() })).toBe(undefined);
   });
 
+  it('waits for a receipt no longer than it was told to', async () => {
+    const engine = await start();
+    engine.worker('q').registerFunction('engine::queue::enqueue', () => new Promise(() => undefined));
+    const request = { function_id: 'f', action: TriggerAction.Enqueue({ queue: 'default' }), timeoutMs: 50 };
+    await expect(engine.worker('w').trigger(request)).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      message: 'invocation timed out after 50ms',
+    });
+  });
+
   it('handles what one worker asks in order: a message published after a subscription reaches it', async () => {
     const engine = await start([{ name: 'iii-queue' }]);
     const worker = engine.worker('w');

@@ -180,7 +180,7 @@ export class EmbeddedWorker {
         else reject(toException(outcome.error, outcome.cause === 'timeout', timeoutMs));
       };
       if (request.action?.type === 'enqueue')
-        this.#core.router.enqueue(this.#session, request.action.queue, call, payload, settle);
+        this.#core.router.enqueue(this.#session, request.action.queue, call, payload, settle, timeoutMs);
       else this.#core.router.call(this.#session, call, payload, { ...LOCAL_CALL, settle, timeoutMs });
     });
   }

@@ -146,6 +146,8 @@ export class Router {
   /**
    * The enqueue action: a call of the queue worker with the target inside. The receipt is made here
    * unless the queue answers with one of its own (a job that was there already).
+   *
+   * @param timeoutMs - how long the caller waits for the receipt; the job may be accepted after it
    */
   enqueue(
     caller: Session,
@@ -153,6 +155,7 @@ export class Router {
     request: CallRequest,
     payload: Payload,
     settle: (outcome: Outcome) => void,
+    timeoutMs?: number,
   ): void {
     const receipt = this.#random.uuid();
     const input = Payload.fromMembers({
@@ -178,7 +181,7 @@ export class Router {
       {
         callerInvocationId: undefined,
         stampCaller: false,
-        timeoutMs: undefined,
+        timeoutMs,
         replicas: false,
         settle: (outcome) => settle(enqueueOutcome(outcome, receipt)),
       },
@@ -281,9 +284,9 @@ function enqueueOutcome(outcome: Outcome, receipt: string): Outcome {
         `which the queue worker registers. Add it with \`iii worker add queue\`. (underlying: ${message})`,
     );
   }
-  return ENQUEUE_CODES.has(code) ? outcome : enqueueError(`${code}: ${message}`);
+  return ENQUEUE_CODES.has(code) ? outcome : enqueueError(`${code}: ${message}`, outcome.cause);
 }
 
-function enqueueError(message: string): Outcome {
-  return { ok: false, error: { code: ErrorCode.enqueue, message }, cause: 'handler' };
+function enqueueError(message: string, cause: FailureCause = 'handler'): Outcome {
+  return { ok: false, error: { code: ErrorCode.enqueue, message }, cause };
 }
