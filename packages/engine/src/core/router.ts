@@ -163,8 +163,9 @@ export class Router {
       function_id: JSON.stringify(request.functionId),
       data: payload.json,
       messageReceiptId: `"${receipt}"`,
-      traceparent: request.traceparent === undefined ? undefined : JSON.stringify(request.traceparent),
-      baggage: request.baggage === undefined ? undefined : JSON.stringify(request.baggage),
+      // Always there: strict providers of this function ask for both.
+      traceparent: request.traceparent === undefined ? 'null' : JSON.stringify(request.traceparent),
+      baggage: request.baggage === undefined ? 'null' : JSON.stringify(request.baggage),
       namespace: request.namespace === DEFAULT_NAMESPACE ? undefined : JSON.stringify(request.namespace),
       metadata: request.metadata?.json,
     });

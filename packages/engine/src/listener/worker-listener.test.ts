@@ -147,6 +147,21 @@ describe('calls between workers', () => {
     });
   });
 
+  it('bring a provider of the queue what the protocol promises it, trace context or not', async () => {
+    const [queue, worker] = [await RawWorker.connect(url), await RawWorker.connect(url)];
+    const seen: unknown[] = [];
+    queue.serve('engine::queue::enqueue', (data) => void seen.push(data));
+    await settled(queue);
+    const action = { type: 'enqueue', queue: 'clicks' };
+    const { result } = await worker.ask('f', { n: 1 }, { action });
+    await worker.ask('f', 1, { action, namespace: 'shop', traceparent: '00-ab-cd-01', baggage: 'k=v' });
+    const job = { queue: 'clicks', function_id: 'f', messageReceiptId: expect.any(String) as string };
+    expect(seen).toEqual([
+      { ...job, ...(result as object), data: { n: 1 }, traceparent: null, baggage: null },
+      { ...job, data: 1, namespace: 'shop', traceparent: '00-ab-cd-01', baggage: 'k=v' },
+    ]);
+  });
+
   it('end with invocation_stopped when their executor drops', async () => {
     const [server, caller] = [await RawWorker.connect(url), await RawWorker.connect(url)];
     server.serve('hang', () => new Promise(() => undefined));
