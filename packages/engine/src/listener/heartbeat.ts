@@ -20,10 +20,8 @@ export interface HeartbeatOptions {
 
 export const defaultHeartbeat: HeartbeatOptions = { intervalMs: 20_000, busyPatienceMs: 5 * 60_000 };
 
-/** Intervals without a byte after which an idle socket is cut. */
-const SILENT_INTERVALS = 3;
-/** Pings that were sent in the meantime, at least. */
-const UNANSWERED_PINGS = SILENT_INTERVALS - 1;
+/** Intervals without a byte, all but the first begun with a ping, after which an idle socket is cut. */
+const MISSED_PINGS = 3;
 
 interface Watched {
   readonly ws: WebSocket;
@@ -92,8 +90,8 @@ export class Heartbeat {
     }
     if (isRead) return;
     const silentMs = now - watched.silentSince;
-    const patience = watched.isBusy() ? this.#options.busyPatienceMs : SILENT_INTERVALS * this.#options.intervalMs;
-    if (silentMs >= patience && watched.pings >= UNANSWERED_PINGS) {
+    const patience = watched.isBusy() ? this.#options.busyPatienceMs : MISSED_PINGS * this.#options.intervalMs;
+    if (silentMs >= patience && watched.pings >= MISSED_PINGS - 1) {
       this.#watched.delete(watched.ws);
       watched.onDead(silentMs);
     } else if (watched.ws.readyState === watched.ws.OPEN) {
