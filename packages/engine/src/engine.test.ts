@@ -79,6 +79,16 @@ describe('an embedded engine', () => {
     expect(await worker.trigger({ function_id: 'absent', action: TriggerAction.Void() })).toBe(undefined);
   });
 
+  it('waits for a receipt no longer than it was told to', async () => {
+    const engine = await start();
+    engine.worker('q').registerFunction('engine::queue::enqueue', () => new Promise(() => undefined));
+    const request = { function_id: 'f', action: TriggerAction.Enqueue({ queue: 'default' }), timeoutMs: 50 };
+    await expect(engine.worker('w').trigger(request)).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      message: 'invocation timed out after 50ms',
+    });
+  });
+
   it('handles what one worker asks in order: a message published after a subscription reaches it', async () => {
     const engine = await start([{ name: 'iii-queue' }]);
     const worker = engine.worker('w');
@@ -114,6 +124,19 @@ describe('an embedded engine', () => {
     await expect(engine.worker('w').trigger({ function_id: 'f' })).rejects.toMatchObject({
       code: 'function_not_found',
     });
+  });
+
+  it('takes nothing more from a worker that has left: nobody would take it away again', async () => {
+    const engine = await start();
+    const [worker, other] = [engine.worker('w'), engine.worker('other')];
+    await worker.shutdown();
+    const left = { code: 'invocation_stopped', message: expect.stringMatching(/worker w has left/) as string };
+    expect(() => worker.registerFunction('w::late', () => 1)).toThrow(expect.objectContaining(left) as Error);
+    expect(() => worker.registerTrigger({ type: 'subscribe', function_id: 'w::late' })).toThrow(
+      expect.objectContaining(left) as Error,
+    );
+    await expect(worker.trigger({ function_id: 'engine::functions::list' })).rejects.toMatchObject(left);
+    await expect(other.trigger({ function_id: 'w::late' })).rejects.toMatchObject({ code: 'function_not_found' });
   });
 
   it('starts and stops once, however often it is asked, and never again', async () => {

@@ -16,6 +16,7 @@ import {
   type WorkerFrame,
 } from './frames.js';
 import { isUuid } from './ids.js';
+import { ownText } from './own-text.js';
 import { Payload } from './payload.js';
 import { scanObject, unquote, type ObjectSpans } from './scan.js';
 
@@ -71,7 +72,7 @@ class MemberReader {
       if (this.#text.startsWith('null', start)) return undefined;
       throw new Error(`the field \`${key}\` must be a string`);
     }
-    return unquote(this.#text, start, end);
+    return ownText(unquote(this.#text, start, end), this.#text.length);
   }
 
   required(key: string): string {

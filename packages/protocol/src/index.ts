@@ -4,4 +4,5 @@ export * from './frames.js';
 export * from './ids.js';
 export { decodeFrame } from './decode.js';
 export * from './encode.js';
+export * from './own-text.js';
 export { JsonSyntaxError, MAX_JSON_DEPTH, memberText, scanObject, type ObjectSpans } from './scan.js';

@@ -6,7 +6,7 @@ import { TrineError, type ErrorBody } from '@trine/protocol';
 import type { Clock, Timer } from './clock.js';
 
 /** How long a provider may take to refuse, in milliseconds (the reference's wait). */
-const ANSWER_WAIT_MS = 10_000;
+export const ANSWER_WAIT_MS = 10_000;
 
 interface Waiting {
   readonly timer: Timer;

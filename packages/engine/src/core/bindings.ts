@@ -11,8 +11,8 @@
  *   active -> active (moved) | pending          provider leaves
  *   any -> gone                                 unregister, or its worker disconnects
  *
- * What happens to one trigger happens in order: an operation that waits for its provider holds back
- * the next one for the same trigger.
+ * What happens to one trigger id happens in order: an operation that waits for its provider holds back
+ * the next one for the same id, whoever asks for it.
  */
 import { DEFAULT_NAMESPACE, ErrorCode, toErrorBody, type ErrorBody, type Payload } from '@trine/protocol';
 import { Emitter } from './emitter.js';
@@ -54,8 +54,6 @@ export interface Trigger extends TriggerRequest {
   /** Where the type is looked up first. */
   home: string;
   provider: TriggerTypeProvider | undefined;
-  /** Settles when what was asked for this trigger so far is done. */
-  tail: Promise<void> | undefined;
   gone: boolean;
   aside: boolean;
 }
@@ -65,6 +63,8 @@ export class Bindings {
   readonly #providers = new Map<string, TriggerTypeProvider[]>();
   readonly #triggers = new Map<string, Trigger>();
   readonly #byType = new Map<string, Set<Trigger>>();
+  /** By trigger id: settles when what was asked for it so far is done. Outlives the trigger. */
+  readonly #tails = new Map<string, Promise<void>>();
   readonly #warned = new Set<string>();
   #closing = false;
   readonly changed = new Emitter<void>();
@@ -139,7 +139,6 @@ export class Bindings {
       ...request,
       home: request.triggerNamespace ?? request.owner?.namespace ?? DEFAULT_NAMESPACE,
       provider: undefined,
-      tail: before?.tail,
       gone: false,
       aside: false,
     };
@@ -152,7 +151,7 @@ export class Bindings {
     this.#triggers.set(trigger.id, trigger);
     this.#ofType(trigger.type).add(trigger);
     this.changed.emit();
-    return this.#inOrder(trigger, async () => {
+    return this.#inOrder(trigger.id, async () => {
       // A provider that binds a known id replaces it; any other one must let go first.
       if (before !== undefined && previous !== undefined && previous !== this.#find(trigger)) {
         await this.#unbind(before, previous, 'unregistered');
@@ -181,7 +180,7 @@ export class Bindings {
     trigger.gone = true;
     this.#forget(trigger);
     this.changed.emit();
-    await this.#inOrder(trigger, async () => {
+    await this.#inOrder(trigger.id, async () => {
       const { provider } = trigger;
       trigger.provider = undefined;
       if (provider !== undefined) await this.#unbind(trigger, provider, reason);
@@ -247,7 +246,7 @@ export class Bindings {
     const moves: Promise<unknown>[] = [];
     for (const trigger of this.#byType.get(type) ?? []) {
       moves.push(
-        this.#inOrder(trigger, async () => {
+        this.#inOrder(trigger.id, async () => {
           if (trigger.gone) return;
           const target = this.#find(trigger);
           const current = trigger.provider;
@@ -321,15 +320,16 @@ export class Bindings {
     }
   }
 
-  #inOrder<T>(trigger: Trigger, run: () => Promise<T>): Promise<T> {
-    const result = trigger.tail === undefined ? run() : trigger.tail.then(run);
+  #inOrder<T>(id: string, run: () => Promise<T>): Promise<T> {
+    const before = this.#tails.get(id);
+    const result = before === undefined ? run() : before.then(run);
     const tail = result.then(
       () => undefined,
       () => undefined,
     );
-    trigger.tail = tail;
+    this.#tails.set(id, tail);
     void tail.then(() => {
-      if (trigger.tail === tail) trigger.tail = undefined;
+      if (this.#tails.get(id) === tail) this.#tails.delete(id);
     });
     return result;
   }

@@ -11,6 +11,7 @@ import type { Log } from './log.js';
 import type { Random } from './random.js';
 import type { Storage } from './store.js';
 import type {
+  Condition,
   FunctionDefinition,
   InvokeRequest,
   Outcome,
@@ -150,12 +151,12 @@ export class BuiltInHost implements WorkerHost {
     this.#core.bindings.activate(this.session, triggerId);
   }
 
-  async condition(
-    functionId: string,
-    request: Omit<InvokeRequest, 'functionId' | 'metadata'>,
-  ): ReturnType<WorkerHost['condition']> {
+  async condition(functionId: string, request: Omit<InvokeRequest, 'functionId' | 'metadata'>): Promise<Condition> {
     const outcome = await this.invoke({ ...request, functionId, payload: request.payload.fork() });
-    if (!outcome.ok) return { verdict: 'error', error: outcome.error };
+    if (!outcome.ok) {
+      const { error, cause, worker } = outcome;
+      return { verdict: 'error', error, cause, ...(worker === undefined ? {} : { worker }) };
+    }
     return { verdict: outcome.result?.json.trim() === 'false' ? 'skip' : 'run' };
   }
 }

@@ -90,13 +90,15 @@ export class EmbeddedWorker {
    * it returns is the result, what it throws is an error with code `invocation_failed` (or the code of
    * a thrown `TrineError`).
    *
-   * @throws TrineError `INVALID_ARGUMENTS` for an empty id or one that this worker offers already
+   * @throws TrineError `INVALID_ARGUMENTS` for an empty id or one that this worker offers already,
+   *   `invocation_stopped` when it has left the engine
    */
   registerFunction<Input = unknown, Output = unknown>(
     id: string,
     handler: (data: Input, metadata: unknown) => Output | Promise<Output>,
     options: FunctionOptions = {},
   ): FunctionHandle {
+    this.#checkOpen();
     if (id === '') throw new TrineError(ErrorCode.invalidArguments, 'a function needs an id that is not empty');
     if (this.#functions.has(id))
       throw new TrineError(ErrorCode.invalidArguments, `function ${id} is registered already by worker ${this.name}`);
@@ -121,8 +123,13 @@ export class EmbeddedWorker {
     };
   }
 
-  /** Binds a function to a trigger type. A type that nobody provides yet is waited for. */
+  /**
+   * Binds a function to a trigger type. A type that nobody provides yet is waited for.
+   *
+   * @throws TrineError `invocation_stopped` when this worker has left the engine
+   */
   registerTrigger(input: TriggerInput): TriggerHandle {
+    this.#checkOpen();
     const id = this.#core.random.uuid();
     const registered = this.#core.bindings.register({
       id,
@@ -147,12 +154,14 @@ export class EmbeddedWorker {
    *
    * @returns the result; undefined for void calls and for functions that return nothing
    * @throws TrineError with the code of the failure: `function_not_found`, `invocation_failed`,
-   *   `enqueue_error`, `TIMEOUT`, or what the function threw
+   *   `enqueue_error`, `TIMEOUT`, `invocation_stopped` when this worker has left the engine, or what the
+   *   function threw
    */
   async trigger<Input = unknown, Output = unknown>(request: TriggerRequest<Input>): Promise<Output> {
     const payload = Payload.fromForeign(request.payload ?? null);
     const metadata = request.metadata === undefined ? undefined : Payload.fromForeign(request.metadata);
     if (this.#binding !== undefined) await this.#binding;
+    this.#checkOpen();
     const call = {
       functionId: request.function_id,
       namespace: DEFAULT_NAMESPACE,
@@ -171,7 +180,7 @@ export class EmbeddedWorker {
         else reject(toException(outcome.error, outcome.cause === 'timeout', timeoutMs));
       };
       if (request.action?.type === 'enqueue')
-        this.#core.router.enqueue(this.#session, request.action.queue, call, payload, settle);
+        this.#core.router.enqueue(this.#session, request.action.queue, call, payload, settle, timeoutMs);
       else this.#core.router.call(this.#session, call, payload, { ...LOCAL_CALL, settle, timeoutMs });
     });
   }
@@ -179,6 +188,15 @@ export class EmbeddedWorker {
   /** Leaves the engine: functions and triggers go, calls under way end with `invocation_stopped`. */
   async shutdown(): Promise<void> {
     await this.#core.close(this.#session);
+  }
+
+  /** A session that is closed owns nothing, and nobody would take away what it got now. */
+  #checkOpen(): void {
+    if (!this.closed) return;
+    throw new TrineError(
+      ErrorCode.invocationStopped,
+      `worker ${this.name} has left the engine: take another one from engine.worker('${this.name}')`,
+    );
   }
 
   #hold(step: Promise<unknown>): void {

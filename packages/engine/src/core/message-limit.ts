@@ -35,7 +35,8 @@ export function messageTooLarge(
   limitBytes: number,
   answerOf?: string,
 ): ErrorBody {
-  const less = answerOf?.startsWith('engine::') === true ? 'ask for less with `search` or `prefix`' : 'send less';
+  const isList = answerOf !== undefined && /^engine::.*::list$/.test(answerOf);
+  const less = isList ? 'send less, or ask for less with `search` or `prefix`' : 'send less';
   const fix = limitBytes === OLD_PYTHON_MESSAGE_BYTES ? `upgrade its iii-sdk to 0.24.5 or later, or ${less}` : less;
   return {
     code: ErrorCode.payloadTooLarge,

@@ -4,7 +4,7 @@
  * States: `pending` -> `done`, once, in `Router.complete`. The entry exists before the frame leaves,
  * so an answer can never arrive before it.
  */
-import type { Payload } from '@trine/protocol';
+import { Payload } from '@trine/protocol';
 import type { Timer } from './clock.js';
 import type { FunctionOwner } from './registry.js';
 import type { Session } from './session.js';
@@ -21,8 +21,8 @@ export class PendingCall implements Waiter {
   readonly callerInvocationId: string | undefined;
   readonly functionId: string;
   readonly namespace: string;
-  readonly payload: Payload;
-  readonly metadata: Payload | undefined;
+  payload: Payload;
+  metadata: Payload | undefined;
   readonly traceparent: string | undefined;
   readonly baggage: string | undefined;
   /** Steady clock, milliseconds: after this the call is answered with `invocation_timeout`. */
@@ -59,6 +59,12 @@ export class PendingCall implements Waiter {
     this.baggage = request.baggage;
     this.deadline = deadline;
     this.settle = settle;
+  }
+
+  /** Forgets what is on its way to the executor: a call may wait for its answer for long. */
+  sent(): void {
+    this.payload = Payload.null;
+    this.metadata = undefined;
   }
 }
 

@@ -4,7 +4,15 @@
  *
  * Hot path: one scan per call, no parse of a member that is passed on as text.
  */
-import { ErrorCode, scanObject, TrineError, type Members, type ObjectSpans, type Payload } from '@trine/protocol';
+import {
+  ErrorCode,
+  ownText,
+  scanObject,
+  TrineError,
+  type Members,
+  type ObjectSpans,
+  type Payload,
+} from '@trine/protocol';
 
 /** The answer to an input that does not fit, in the words that typed clients match on. */
 export function deserializationError(functionId: string, detail: string): TrineError {
@@ -55,7 +63,7 @@ export class RawInput {
         `invalid type: ${jsonKind(text)}, expected a string at \`${field}\``,
       );
     }
-    return text.includes('\\') ? (JSON.parse(text) as string) : text.slice(1, -1);
+    return text.includes('\\') ? (JSON.parse(text) as string) : ownText(text.slice(1, -1), this.#text.length);
   }
 }
 

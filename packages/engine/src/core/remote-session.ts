@@ -208,6 +208,7 @@ export class RemoteSession extends Session {
       this.#core.router.fail(call, this.#tooLargeError(`the call of ${call.functionId}`, text.length), 'refused');
       return;
     }
+    call.sent();
     if (this.#confirmations !== undefined) call.written = this.#confirmations.wrote();
     this.#send(text);
   }

@@ -195,6 +195,8 @@ export class Router {
   /**
    * The enqueue action: a call of the queue worker with the target inside. The receipt is made here
    * unless the queue answers with one of its own (a job that was there already).
+   *
+   * @param timeoutMs - how long the caller waits for the receipt; the job may be accepted after it
    */
   enqueue(
     caller: Session,
@@ -202,6 +204,7 @@ export class Router {
     request: CallRequest,
     payload: Payload,
     settle: (outcome: Outcome) => void,
+    timeoutMs?: number,
   ): void {
     const receipt = this.#random.uuid();
     const input = Payload.fromMembers({
@@ -209,8 +212,9 @@ export class Router {
       function_id: JSON.stringify(request.functionId),
       data: payload.json,
       messageReceiptId: `"${receipt}"`,
-      traceparent: request.traceparent === undefined ? undefined : JSON.stringify(request.traceparent),
-      baggage: request.baggage === undefined ? undefined : JSON.stringify(request.baggage),
+      // Always there: strict providers of this function ask for both.
+      traceparent: request.traceparent === undefined ? 'null' : JSON.stringify(request.traceparent),
+      baggage: request.baggage === undefined ? 'null' : JSON.stringify(request.baggage),
       namespace: request.namespace === DEFAULT_NAMESPACE ? undefined : JSON.stringify(request.namespace),
       metadata: request.metadata?.json,
     });
@@ -227,7 +231,7 @@ export class Router {
       {
         callerInvocationId: undefined,
         stampCaller: false,
-        timeoutMs: undefined,
+        timeoutMs,
         replicas: false,
         settle: (outcome) => settle(enqueueOutcome(outcome, receipt)),
       },
@@ -341,9 +345,9 @@ function enqueueOutcome(outcome: Outcome, receipt: string): Outcome {
         `which the queue worker registers. Add it with \`iii worker add queue\`. (underlying: ${message})`,
     );
   }
-  return ENQUEUE_CODES.has(code) ? outcome : enqueueError(`${code}: ${message}`);
+  return ENQUEUE_CODES.has(code) ? outcome : enqueueError(`${code}: ${message}`, outcome.cause);
 }
 
-function enqueueError(message: string): Outcome {
-  return { ok: false, error: { code: ErrorCode.enqueue, message }, cause: 'handler' };
+function enqueueError(message: string, cause: FailureCause = 'handler'): Outcome {
+  return { ok: false, error: { code: ErrorCode.enqueue, message }, cause };
 }

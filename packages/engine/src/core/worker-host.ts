@@ -116,6 +116,17 @@ export interface InvokeRequest {
   readonly consumers?: 'newest' | 'replicas';
 }
 
+/** What a condition function says about a call of its target. */
+export type Condition =
+  | { readonly verdict: 'run' | 'skip' }
+  /** The function did not answer; `cause` and `worker` as in `Outcome`. */
+  | {
+      readonly verdict: 'error';
+      readonly error: ErrorBody;
+      readonly cause: FailureCause;
+      readonly worker?: string;
+    };
+
 /** How a call ended. Never an exception: results that cross the wire are values. */
 export type Outcome =
   | { readonly ok: true; readonly result: Payload | undefined }
@@ -189,10 +200,7 @@ export interface WorkerHost {
    * Asks a condition function (the same payload, no metadata). `run` unless it answered exactly
    * `false` (`skip`); a failing condition is `error`: the target must not run.
    */
-  condition(
-    functionId: string,
-    request: Omit<InvokeRequest, 'functionId' | 'metadata'>,
-  ): Promise<{ readonly verdict: 'run' | 'skip' } | { readonly verdict: 'error'; readonly error: ErrorBody }>;
+  condition(functionId: string, request: Omit<InvokeRequest, 'functionId' | 'metadata'>): Promise<Condition>;
   /** Publishes a port that this worker listens on, shown as `engine.ports[name]`. */
   reportPort(name: string, port: number): void;
 }

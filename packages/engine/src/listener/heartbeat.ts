@@ -1,7 +1,11 @@
 /**
  * Finds dead sockets. Alive = any byte read. A socket that is idle for one interval is pinged; after
  * three intervals without a byte it is cut, or, while its worker runs calls (a busy handler blocks
- * pongs, and cutting it would run its job twice), after the longer patience.
+ * pongs, and cutting it would run its job twice), after the longer patience. Of a socket that the
+ * engine itself does not read from at the moment, the bytes that its peer takes tell.
+ *
+ * Nobody is cut without having been asked: after a pause of the whole engine (a debugger, a suspended
+ * machine) everyone seems silent.
  */
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
@@ -16,7 +20,7 @@ export interface HeartbeatOptions {
 
 export const defaultHeartbeat: HeartbeatOptions = { intervalMs: 20_000, busyPatienceMs: 5 * 60_000 };
 
-/** Pings without a byte in answer before an idle socket is cut. */
+/** Intervals without a byte, all but the first begun with a ping, after which an idle socket is cut. */
 const MISSED_PINGS = 3;
 
 interface Watched {
@@ -25,7 +29,10 @@ interface Watched {
   readonly isBusy: () => boolean;
   readonly onDead: (silentMs: number) => void;
   bytesRead: number;
+  bytesTaken: number;
   silentSince: number;
+  /** Pings since the last byte. */
+  pings: number;
 }
 
 export class Heartbeat {
@@ -47,7 +54,9 @@ export class Heartbeat {
       isBusy,
       onDead,
       bytesRead: socket.bytesRead,
+      bytesTaken: bytesTaken(socket),
       silentSince: this.#clock.monotonic(),
+      pings: 0,
     });
     ws.once('close', () => this.#watched.delete(ws));
     this.#arm();
@@ -69,19 +78,30 @@ export class Heartbeat {
 
   #check(watched: Watched): void {
     const { bytesRead } = watched.socket;
+    const taken = bytesTaken(watched.socket);
     const now = this.#clock.monotonic();
-    if (bytesRead !== watched.bytesRead) {
-      watched.bytesRead = bytesRead;
+    const isRead = bytesRead !== watched.bytesRead;
+    const isUnread = watched.ws.isPaused && taken !== watched.bytesTaken;
+    watched.bytesRead = bytesRead;
+    watched.bytesTaken = taken;
+    if (isRead || isUnread) {
       watched.silentSince = now;
-      return;
+      watched.pings = 0;
     }
+    if (isRead) return;
     const silentMs = now - watched.silentSince;
     const patience = watched.isBusy() ? this.#options.busyPatienceMs : MISSED_PINGS * this.#options.intervalMs;
-    if (silentMs >= patience) {
+    if (silentMs >= patience && watched.pings >= MISSED_PINGS - 1) {
       this.#watched.delete(watched.ws);
       watched.onDead(silentMs);
     } else if (watched.ws.readyState === watched.ws.OPEN) {
+      watched.pings++;
       watched.ws.ping();
     }
   }
+}
+
+/** Bytes that the system took for the peer. */
+function bytesTaken(socket: Socket): number {
+  return socket.bytesWritten - socket.writableLength;
 }

@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { RawWorker, waitFor } from '@trine/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../core/clock.js';
+import { systemClock, type Clock } from '../core/clock.js';
 import { Core } from '../core/core.js';
 import { LocalSession } from '../core/local-session.js';
 import { silentLog } from '../core/log.js';
@@ -18,8 +18,9 @@ let url: string;
 async function start(
   options: Partial<ConstructorParameters<typeof WorkerListener>[0]> = {},
   callsPerSession = 65_536,
+  clock: Clock = systemClock,
 ): Promise<void> {
-  core = new Core({ clock: systemClock, random: systemRandom, log: silentLog, limits: { callsPerSession } });
+  core = new Core({ clock, random: systemRandom, log: silentLog, limits: { callsPerSession } });
   telemetry = [];
   listener = new WorkerListener({
     core,
@@ -146,6 +147,21 @@ describe('calls between workers', () => {
         /^No queue provider is installed\..*iii worker add queue.*underlying: Function engine::queue::enqueue not found/,
       ) as string,
     });
+  });
+
+  it('bring a provider of the queue what the protocol promises it, trace context or not', async () => {
+    const [queue, worker] = [await RawWorker.connect(url), await RawWorker.connect(url)];
+    const seen: unknown[] = [];
+    queue.serve('engine::queue::enqueue', (data) => void seen.push(data));
+    await settled(queue);
+    const action = { type: 'enqueue', queue: 'clicks' };
+    const { result } = await worker.ask('f', { n: 1 }, { action });
+    await worker.ask('f', 1, { action, namespace: 'shop', traceparent: '00-ab-cd-01', baggage: 'k=v' });
+    const job = { queue: 'clicks', function_id: 'f', messageReceiptId: expect.any(String) as string };
+    expect(seen).toEqual([
+      { ...job, ...(result as object), data: { n: 1 }, traceparent: null, baggage: null },
+      { ...job, data: 1, namespace: 'shop', traceparent: '00-ab-cd-01', baggage: 'k=v' },
+    ]);
   });
 
   it('end with invocation_stopped when their executor drops', async () => {
@@ -341,6 +357,38 @@ describe('triggers of a type that a worker provides', () => {
     await waitFor(() => core.session(old.id) === undefined);
     expect(core.bindings.get('t1')?.owner?.id).toBe(young.id);
   });
+
+  it('are served after a reconnect that came while their first binding was still under way', async () => {
+    const order: string[] = [];
+    const bound = await slowType(order);
+    const old = await RawWorker.connect(url);
+    old.send({ ...trigger, trigger_type: 'slow', function_id: 'old' });
+    await waitFor(() => bound.length === 1);
+    old.drop();
+    await waitFor(() => core.session(old.id) === undefined);
+    const young = await RawWorker.connect(url);
+    young.send({ ...trigger, trigger_type: 'slow', function_id: 'young' });
+    await waitFor(() => core.bindings.get('t1')?.owner?.id === young.id);
+    bound[0]?.();
+    await waitFor(() => bound.length === 2);
+    bound[1]?.();
+    await settled(young);
+    expect(order).toEqual(['bind old', 'unbind old', 'bind young']);
+  });
+
+  it('are refused when their provider cannot be told of them in one message, and the provider lives', async () => {
+    const [consumer, python] = [await RawWorker.connect(url), await RawWorker.connect(url)];
+    core.describe(core.session(python.id) as Session, { runtime: 'python', version: '0.18.0' });
+    python.send(type);
+    await settled(python);
+    consumer.send({ ...trigger, config: 'x'.repeat(1_100_000) });
+    expect(await consumer.frame('triggerregistrationresult')).toMatchObject({
+      id: 't1',
+      error: { code: 'trigger_registration_failed', message: expect.stringMatching(/accepts 1048576 bytes/) as string },
+    });
+    await settled(python);
+    expect(python.texts.every((text) => text.length < 1_048_576)).toBe(true);
+  });
 });
 
 describe('frames', () => {
@@ -462,6 +510,17 @@ describe('limits of a message', () => {
     });
     expect(await caller.ask('absent', 1)).toBeDefined();
   });
+
+  it('name what narrows a list down when discovery answers with too much', async () => {
+    const python = await RawWorker.connect(url);
+    core.describe(core.session(python.id) as Session, { runtime: 'python', version: '0.18.0' });
+    const discovery = new LocalSession(core, 'engine', 'd');
+    discovery.register({ id: 'engine::functions::list', handler: () => 'x'.repeat(1_100_000) });
+    await expect(python.call('engine::functions::list', {})).rejects.toMatchObject({
+      code: 'payload_too_large',
+      message: expect.stringMatching(/`search` or `prefix`/) as string,
+    });
+  });
 });
 
 describe('the port', () => {
@@ -518,4 +577,71 @@ describe('the port', () => {
     await expect(answer).rejects.toMatchObject({ code: 'invocation_stopped' });
     expect(caller.isOpen).toBe(true);
   });
+
+  it('lets go of a client that connected and never said anything, when the engine stops', async () => {
+    const silent = connect({ host: '127.0.0.1', port: listener.port });
+    const ended = new Promise<void>((resolve) => silent.once('close', () => resolve()));
+    silent.on('error', () => undefined);
+    await new Promise<void>((resolve) => silent.once('connect', () => resolve()));
+    await settled(await RawWorker.connect(url)); // the engine has seen it, too
+    await listener.stop();
+    await ended;
+  });
+
+  it('lets go of a client that was refused and keeps its end open', async () => {
+    const socket = connect({ host: '127.0.0.1', port: listener.port, allowHalfOpen: true });
+    const ended = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    socket.write(
+      'GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+    );
+    socket.on('error', () => undefined);
+    await new Promise<void>((resolve) => socket.once('data', () => resolve()));
+    const writing = setInterval(() => socket.write('x'), 20); // a socket that is gone answers with a reset
+    await ended.finally(() => clearInterval(writing));
+  });
+
+  it('keeps a worker whose frames wait for a slow provider, however long it is not read from', async () => {
+    await listener.stop();
+    await start({ heartbeat: { intervalMs: 30 } });
+    const worker = await RawWorker.connect(url);
+    const bound = await slowType();
+    worker.send({ type: 'registertrigger', id: 't', trigger_type: 'slow', function_id: 'f', config: null });
+    const bind = await waitFor(() => bound[0]);
+    worker.send({ type: 'invokefunction', function_id: 'f', data: 'x'.repeat(1_000_000), action: { type: 'void' } });
+    await new Promise((done) => setTimeout(done, 300)); // ten times the interval
+    bind();
+    await settled(worker);
+    expect(worker.isOpen).toBe(true);
+  });
+
+  it('keeps workers that seem silent because the whole engine was paused', async () => {
+    await listener.stop();
+    let pausedMs = 0;
+    const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + pausedMs };
+    await start({ heartbeat: { intervalMs: 50 } }, 65_536, clock);
+    const worker = await RawWorker.connect(url);
+    pausedMs = 60_000;
+    await new Promise((done) => setTimeout(done, 200)); // several intervals
+    expect(worker.isOpen).toBe(true);
+  });
 });
+
+/** A trigger type whose triggers are bound when a test says so. */
+async function slowType(log: string[] = []): Promise<(() => void)[]> {
+  const bound: (() => void)[] = [];
+  await core.bindings.addProvider({
+    id: 'slow',
+    namespace: 'default',
+    description: '',
+    session: new LocalSession(core, 'engine', 'p'),
+    configSchema: () => undefined,
+    requestSchema: () => undefined,
+    responseSchema: () => undefined,
+    bind: (trigger) => {
+      log.push(`bind ${trigger.functionId}`);
+      return new Promise((resolve) => bound.push(resolve));
+    },
+    unbind: (trigger) => void log.push(`unbind ${trigger.functionId}`),
+  });
+  return bound;
+}

@@ -57,6 +57,7 @@ export class WorkerListener {
     readonly closed: Promise<void>;
   }>();
   #servers: readonly Server[] = [];
+  #drained = false;
   #port = 0;
   #stopped = false;
 
@@ -103,10 +104,10 @@ export class WorkerListener {
 
   /** No new connections; those that live go on. */
   async drain(): Promise<void> {
-    const servers = this.#servers;
-    this.#servers = [];
-    const closed = servers.map(closeServer);
-    for (const server of servers) server.closeIdleConnections();
+    if (this.#drained) return;
+    this.#drained = true;
+    const closed = this.#servers.map(closeServer);
+    for (const server of this.#servers) server.closeIdleConnections();
     // Upgraded sockets keep `close` waiting: it is over when the listening ends.
     void Promise.all(closed);
     await Promise.resolve();
@@ -117,6 +118,8 @@ export class WorkerListener {
     if (this.#stopped) return;
     this.#stopped = true;
     await this.drain();
+    // Those that connected and have not asked for anything yet: a closed server looks after them no more.
+    for (const server of this.#servers) server.closeAllConnections();
     this.#heartbeat.stop();
     const ending = [...this.#sockets];
     for (const { ws, transport } of ending) {
@@ -157,6 +160,8 @@ export class WorkerListener {
     const path = pathOf(request);
     if (this.#stopped || (path !== '/' && path !== '/otel')) {
       const status = this.#stopped ? 503 : 404;
+      // The other side may keep its end open for ever.
+      socket.once('finish', () => socket.destroy());
       socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
       return;
     }

@@ -11,20 +11,18 @@ import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import type { Transport } from '../core/remote-session.js';
 
-/** First byte of an unfragmented, uncompressed text frame (RFC 6455, section 5.2: FIN and opcode 1). */
-const TEXT_FRAME = 0x81;
+/** First byte of a frame (RFC 6455, section 5.2): FIN, and the opcode for text or for a continuation. */
+const FIN = 0x80;
+const TEXT = 0x01;
+const CONTINUATION = 0x00;
+/** Longest message in one frame, in bytes: strict clients refuse longer frames, and take longer messages. */
+const MAX_FRAME_BYTES = 16 * 1024 * 1024;
+/** Payload of a frame of a message that is longer, in bytes. */
+const PIECE_BYTES = 1024 * 1024;
 /** Longest payload with a 7-bit length, and with a 16-bit one. */
 const MAX_7_BIT = 125;
 const MAX_16_BIT = 0xffff;
 const MAX_HEADER_BYTES = 10;
-/** Largest message sent as one frame, in bytes: some clients take no larger frames, whatever they take as messages. */
-const MAX_FRAME_BYTES = 16 * 1024 * 1024;
-/** Payload of one frame of a larger message, in bytes. */
-const FRAGMENT_BYTES = 1024 * 1024;
-/** First bytes of the frames of a fragmented message: opcode 1 or 0, FIN in the last one. */
-const FIRST_FRAGMENT = 0x01;
-const NEXT_FRAGMENT = 0x00;
-const FIN = 0x80;
 
 export class WorkerSocket implements Transport {
   readonly #ws: WebSocket;
@@ -84,9 +82,15 @@ export class WorkerSocket implements Transport {
 
 function frame(text: string): Buffer {
   const bytes = Buffer.byteLength(text);
-  if (bytes > MAX_FRAME_BYTES) return fragments(Buffer.from(text));
-  const buffer = Buffer.allocUnsafe(MAX_HEADER_BYTES + bytes);
+  const buffer = Buffer.allocUnsafe(room(bytes));
   return buffer.subarray(0, put(buffer, 0, text, bytes));
+}
+
+/** Bytes that a message takes at most, with its headers. */
+function room(bytes: number): number {
+  return bytes <= MAX_FRAME_BYTES
+    ? MAX_HEADER_BYTES + bytes
+    : MAX_HEADER_BYTES * Math.ceil(bytes / PIECE_BYTES) + bytes;
 }
 
 function frames(texts: readonly string[]): Buffer {
@@ -94,9 +98,8 @@ function frames(texts: readonly string[]): Buffer {
   let total = 0;
   for (let i = 0; i < texts.length; i++) {
     const bytes = Buffer.byteLength(texts[i] as string);
-    if (bytes > MAX_FRAME_BYTES) return Buffer.concat(texts.map(frame));
     sizes[i] = bytes;
-    total += bytes + MAX_HEADER_BYTES;
+    total += room(bytes);
   }
   const buffer = Buffer.allocUnsafe(total);
   let at = 0;
@@ -104,29 +107,28 @@ function frames(texts: readonly string[]): Buffer {
   return buffer.subarray(0, at);
 }
 
-/** A message that is too large for one frame. May split inside a character: receivers put messages together as bytes. */
-function fragments(payload: Buffer): Buffer {
-  const parts: Buffer[] = [];
-  for (let from = 0; from < payload.length; from += FRAGMENT_BYTES) {
-    const part = payload.subarray(from, from + FRAGMENT_BYTES);
-    const header = Buffer.allocUnsafe(MAX_HEADER_BYTES);
-    const size = putHeader(header, 0, part.length);
-    header[0] = (from === 0 ? FIRST_FRAGMENT : NEXT_FRAGMENT) | (from + FRAGMENT_BYTES >= payload.length ? FIN : 0);
-    parts.push(header.subarray(0, size), part);
-  }
-  return Buffer.concat(parts);
-}
-
-/** Lays one frame at `at` and returns where the next one goes. A server's frames are not masked. */
+/** Lays one message at `at` and returns where the next one goes. A server's frames are not masked. */
 function put(buffer: Buffer, at: number, text: string, bytes: number): number {
-  const start = putHeader(buffer, at, bytes);
+  if (bytes > MAX_FRAME_BYTES) return putPieces(buffer, at, Buffer.from(text));
+  const start = putHeader(buffer, at, FIN | TEXT, bytes);
   buffer.write(text, start, bytes, 'utf8');
   return start + bytes;
 }
 
-/** @returns where the payload starts */
-function putHeader(buffer: Buffer, at: number, bytes: number): number {
-  buffer[at] = TEXT_FRAME;
+/** Characters may be cut in two: only the whole message is text. */
+function putPieces(buffer: Buffer, at: number, message: Buffer): number {
+  let to = at;
+  for (let from = 0; from < message.length; from += PIECE_BYTES) {
+    const end = Math.min(from + PIECE_BYTES, message.length);
+    const first = (from === 0 ? TEXT : CONTINUATION) | (end === message.length ? FIN : 0);
+    to = putHeader(buffer, to, first, end - from);
+    to += message.copy(buffer, to, from, end);
+  }
+  return to;
+}
+
+function putHeader(buffer: Buffer, at: number, first: number, bytes: number): number {
+  buffer[at] = first;
   if (bytes <= MAX_7_BIT) {
     buffer[at + 1] = bytes;
     return at + 2;

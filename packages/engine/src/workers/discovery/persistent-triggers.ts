@@ -87,7 +87,11 @@ export class PersistentTriggers {
     const store = await this.#store();
     const id = same?.id ?? this.#host.random.uuid();
     const error = await this.#bindings.register({ ...trigger, id, owner: undefined });
-    if (error !== undefined) throw new TrineError(error.code, error.message);
+    if (error !== undefined) {
+      // Also where the provider keeps it aside for later: nobody has its id, so nobody could take it back.
+      await this.#bindings.unregister(id);
+      throw new TrineError(error.code, error.message);
+    }
     await store.write('put', {
       id,
       type: trigger.type,

@@ -3,7 +3,7 @@
  *
  * Hot path: one call and one decision per job, the payload stays text.
  */
-import { ErrorCode, memberText, Payload } from '@trine/protocol';
+import { memberText, Payload } from '@trine/protocol';
 import type { Outcome, WorkerHost } from '../../core/worker-host.js';
 import type { Broker, Lease, Line } from './adapters/index.js';
 import { decide, UNDELIVERED_DELAY_MS, type Decision, type Job, type RetryRules } from './job.js';
@@ -87,12 +87,15 @@ export class LineRunner {
       const answer = await this.#host.condition(conditionFunctionId, request);
       if (answer.verdict === 'skip') return { ok: true, result: undefined };
       if (answer.verdict === 'error') {
-        const { code, message } = answer.error;
-        if (code === ErrorCode.functionNotFound && !this.#host.registry.hasFunction(conditionFunctionId, namespace)) {
-          return { ok: false, error: answer.error, cause: 'not_found' };
-        }
-        const cause = code === ErrorCode.invocationStopped ? 'lost' : 'handler';
-        return { ok: false, error: { code, message: `Condition function error: ${message}` }, cause };
+        const { error, cause, worker } = answer;
+        // Only what the function itself said is told as its error; the rest did not reach it, or was lost.
+        const told = cause === 'handler' || cause === 'timeout';
+        return {
+          ok: false,
+          error: told ? { code: error.code, message: `Condition function error: ${error.message}` } : error,
+          cause,
+          ...(worker === undefined ? {} : { worker }),
+        };
       }
     }
     return this.#host.invoke({

@@ -1,4 +1,4 @@
-import { memberText } from '@trine/protocol';
+import { memberText, ownText } from '@trine/protocol';
 import type { NewJob } from './adapters/index.js';
 import type { NamedQueueConfig } from './config.js';
 import { groupMissing, groupNull } from './errors.js';
@@ -61,5 +61,5 @@ function groupOf(queue: string, field: string, data: string): string {
   const text = memberText(data, field);
   if (text === undefined) throw groupMissing(queue, field);
   if (text === 'null') throw groupNull(queue, field);
-  return text.includes('\\') && text.startsWith('"') ? JSON.stringify(JSON.parse(text)) : text;
+  return text.includes('\\') && text.startsWith('"') ? JSON.stringify(JSON.parse(text)) : ownText(text, data.length);
 }

@@ -247,6 +247,20 @@ describe('durable topics', () => {
     expect((await stats()).depth).toBe(0);
   });
 
+  it('spends an attempt on a condition that passes on the end of another worker: it answered, it was not lost', async () => {
+    const { seen } = await subscriber('w', 'w::on', {
+      condition_function_id: 'w::if',
+      queue_config: { max_retries: 0 },
+    });
+    engine.worker('w').registerFunction('w::if', () => {
+      throw Object.assign(new Error('Invocation stopped'), { code: 'invocation_stopped' });
+    });
+    await publish({});
+    await waitFor(async () => (await stats()).dlq_depth === 1);
+    expect((await dead())[0]).toMatchObject({ error: 'Condition function error: Invocation stopped', retries: 1 });
+    expect(seen).toEqual([]);
+  });
+
   it('refuses a trigger without a topic', async () => {
     const refused = client.registerTrigger({ type: 'durable:subscriber', function_id: 'a::b', config: {} }).ready;
     await expect(refused).rejects.toMatchObject({
