@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { Agent, get, type IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { createEngine, createLog, type Engine } from '@trine/engine';
 import { RawWorker, tempFolder, waitFor, type TempFolder } from '@trine/testing';
@@ -222,6 +222,40 @@ describe('live edits - one that does not hold is refused, and what ran before ru
     expect((await fetch(`http://127.0.0.1:${port}/nothing`)).status).toBe(404);
   });
 });
+
+describe('live edits - the worker port', () => {
+  const at = (port: number): string => BASE.replace('port: 0', `port: ${port}`);
+
+  test('one that is taken costs no worker its connection', async () => {
+    await start();
+    const { url } = engine;
+    expect(await refused(at(engine.ports['http'] as number))).toContain('iii-worker-manager');
+    expect(engine.url).toBe(url);
+    await client.call('engine::workers::list', {});
+    (await RawWorker.connect(url)).drop();
+  });
+
+  test('a free one is where new workers connect, and those that are connected stay', async () => {
+    await start();
+    const { port } = await freePort();
+    await edit(at(port));
+    expect(engine.url).toBe(`ws://127.0.0.1:${port}`);
+    client.serve('live::here', () => 'still');
+    await client.call('engine::workers::list', {});
+    const late = await RawWorker.connect(engine.url);
+    expect(await late.call('live::here', {})).toBe('still');
+    late.drop();
+  });
+});
+
+async function freePort(): Promise<AddressInfo> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return address;
+}
 
 /** A local worker without an SDK, which says who it is and stays. */
 const LOCAL_WORKER = `
