@@ -149,6 +149,7 @@ class Bench {
           this.entries = next;
           this.changes.emit({ kind: 'applied' });
         }, 20);
+        return { takeBack: () => Promise.resolve(false) };
       },
     };
   }
