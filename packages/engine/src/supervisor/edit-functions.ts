@@ -1,11 +1,12 @@
 /** `worker::add` and `worker::remove`: edits of config.yaml that answer when the engine has taken them. */
 import { stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { JsonValue } from '../core/worker-host.js';
 import { ManifestError, WorkerOpsError } from './errors.js';
 import { meant, notInProject, orEmpty, wait, type ServedProject } from './served-project.js';
-import type { SupervisedEditor } from './project.js';
+import type { SupervisedEdit, SupervisedEditor } from './project.js';
 import { planRun } from './run-plan.js';
 import { isWorkerName, nameRule } from './supervisor.js';
 import { waitReady } from './wait-ready.js';
@@ -97,8 +98,7 @@ async function addBuiltIn(served: ServedProject, name: string, input: AddRequest
     );
   }
   if (existing !== undefined && input.force !== true) return added(served, name, 'already_current', input.wait);
-  const kept =
-    existing === undefined || input.reset_config === true ? undefined : (existing.rawConfig as JsonValue | undefined);
+  const kept = existing === undefined || input.reset_config === true ? undefined : (existing.template as JsonValue);
   const config = kept ?? known.defaultBlock;
   await editAndApply(
     served,
@@ -106,7 +106,16 @@ async function addBuiltIn(served: ServedProject, name: string, input: AddRequest
       if (editor.hasWorker(name)) editor.removeWorker(name);
       editor.addWorker(config === undefined ? { name } : { name, config });
     },
-    { isDone: () => project.entries().some((entry) => entry.name === name) },
+    {
+      isDone: () =>
+        project
+          .entries()
+          .some(
+            (entry) =>
+              entry.name === name && (kept !== undefined || isDeepStrictEqual(entry.rawConfig ?? {}, config ?? {})),
+          ),
+      takeBackIfRefused: true,
+    },
   );
   return added(served, name, existing === undefined ? 'installed' : 'replaced', input.wait);
 }
@@ -130,7 +139,7 @@ async function addLocal(served: ServedProject, path: string, input: AddRequest):
       `  - add it anew:              iii worker add ${path} --force\n  - and drop its config too:  iii worker add ${path} --force --reset-config`;
     throw new WorkerOpsError('W111', text, { name });
   }
-  const config = input.reset_config === true ? undefined : (existing?.rawConfig as JsonValue | undefined);
+  const config = input.reset_config === true ? undefined : (existing?.template as JsonValue | undefined);
   if (existing !== undefined) await supervisor.worker(name)?.stop();
   await editAndApply(
     served,
@@ -138,7 +147,7 @@ async function addLocal(served: ServedProject, path: string, input: AddRequest):
       if (editor.hasWorker(name)) editor.removeWorker(name);
       editor.addWorker({ name, workerPath: folder, ...(config === undefined ? {} : { config }) });
     },
-    { isDone: () => supervisor.worker(name)?.folder === folder },
+    { isDone: () => supervisor.worker(name)?.folder === folder, takeBackIfRefused: true },
   );
   const worker = supervisor.worker(name);
   if (existing !== undefined) await worker?.start();
@@ -165,6 +174,8 @@ async function manifestName(folder: string): Promise<string> {
 interface ApplyOptions {
   /** Is the edit in force? */
   isDone(): boolean;
+  /** Leave config.yaml as it was when the engine refuses the edit. */
+  readonly takeBackIfRefused?: boolean;
 }
 
 async function editAndApply(
@@ -176,7 +187,9 @@ async function editAndApply(
   const applied = new Promise<string | undefined>((resolvePromise) => {
     settle = resolvePromise;
   });
+  let isRefused = false;
   const registration = project.onChange((event) => {
+    if (event.kind === 'refused') isRefused = true;
     if (event.kind === 'refused') settle(event.message);
     else if (options.isDone()) settle(undefined);
   });
@@ -185,15 +198,22 @@ async function editAndApply(
     APPLY_TIMEOUT_MS,
   );
   try {
+    let edit: SupervisedEdit | undefined;
     try {
-      await project.edit(change);
+      edit = await project.edit(change);
     } catch (error) {
       throw new WorkerOpsError('W130', error instanceof Error ? error.message : String(error));
     }
     if (options.isDone()) return;
     const refusal = await applied;
-    if (refusal !== undefined)
-      throw new WorkerOpsError('W131', `config.yaml was written, but the engine refused it: ${refusal}`);
+    if (refusal === undefined) return;
+    const isBack = isRefused && options.takeBackIfRefused === true && (await edit?.takeBack()) === true;
+    throw new WorkerOpsError(
+      'W131',
+      isBack
+        ? `the engine refused it, and config.yaml is as it was: ${refusal}`
+        : `config.yaml was written, but the engine refused it: ${refusal}`,
+    );
   } finally {
     registration.remove();
     timer.cancel();
