@@ -69,10 +69,17 @@ export function serveEditFunctions(served: ServedProject): void {
       const names = [...new Set(input.all === true ? local : (input.names ?? []))];
       if (names.length === 0 && input.all !== true)
         throw new WorkerOpsError('W103', 'name at least one worker, or pass all: true');
-      for (const name of names) if (!entries.some((entry) => entry.name === name)) throw notInProject(name, entries);
+      for (const name of names) if (isOtherSpelling(name, served)) throw notInProject(name, entries);
       if (input.yes !== true) throw new WorkerOpsError('W104', 'remove is destructive; pass yes: true', { names });
       if (names.length === 0) return { removed: [] };
-      await editAndApply(served, (editor) => names.forEach((name) => editor.removeWorker(name)), {
+      const remove = (editor: SupervisedEditor): void => {
+        for (const name of names) {
+          // What the engine could not start is in the file, and not among what runs.
+          if (!editor.hasWorker(name)) throw notInProject(name, entries);
+          editor.removeWorker(name);
+        }
+      };
+      await editAndApply(served, remove, {
         isDone: () => !project.entries().some((entry) => names.includes(entry.name)),
       });
       await Promise.all(names.map((name) => supervisor.gone(name)));
@@ -103,7 +110,10 @@ async function addBuiltIn(served: ServedProject, name: string, input: AddRequest
   await editAndApply(
     served,
     (editor) => {
-      if (editor.hasWorker(name)) editor.removeWorker(name);
+      if (editor.hasWorker(name)) {
+        if (existing === undefined && input.force !== true) throw doesNotRun(name, name);
+        editor.removeWorker(name);
+      }
       editor.addWorker(config === undefined ? { name } : { name, config });
     },
     {
@@ -144,7 +154,10 @@ async function addLocal(served: ServedProject, path: string, input: AddRequest):
   await editAndApply(
     served,
     (editor) => {
-      if (editor.hasWorker(name)) editor.removeWorker(name);
+      if (editor.hasWorker(name)) {
+        if (existing === undefined && input.force !== true) throw doesNotRun(name, path);
+        editor.removeWorker(name);
+      }
       editor.addWorker({ name, workerPath: folder, ...(config === undefined ? {} : { config }) });
     },
     { isDone: () => supervisor.worker(name)?.folder === folder, takeBackIfRefused: true },
@@ -153,6 +166,25 @@ async function addLocal(served: ServedProject, path: string, input: AddRequest):
   if (existing !== undefined) await worker?.start();
   if (input.wait && worker !== undefined) await waitReady(worker, host.clock);
   return added(served, name, existing === undefined ? 'installed' : 'replaced', input.wait);
+}
+
+/** An entry that the engine could not take: its settings are its writer's, and not to be written over. */
+function doesNotRun(name: string, typed: string): WorkerOpsError {
+  const text =
+    `Worker '${name}' is in config.yaml, and the engine could not apply it; its log says why.\n` +
+    `Correct its entry, or write it anew: iii worker add ${typed} --force`;
+  return new WorkerOpsError('W111', text, { name });
+}
+
+/** Is it another spelling of a built-in that runs? */
+function isOtherSpelling(name: string, { project }: ServedProject): boolean {
+  const entries = project.entries();
+  const builtIn = project.catalog.find(name)?.name;
+  return (
+    builtIn !== undefined &&
+    !entries.some((entry) => entry.name === name) &&
+    entries.some((entry) => entry.canonical === builtIn)
+  );
 }
 
 function added({ host, project }: ServedProject, name: string, status: string, awaited: boolean): JsonValue {
@@ -202,6 +234,7 @@ async function editAndApply(
     try {
       edit = await project.edit(change);
     } catch (error) {
+      if (error instanceof WorkerOpsError) throw error;
       throw new WorkerOpsError('W130', error instanceof Error ? error.message : String(error));
     }
     if (options.isDone()) return;
