@@ -1,7 +1,7 @@
 import { once } from 'node:events';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { Agent, get, type IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { createEngine, createLog, type Engine } from '@trine/engine';
 import { RawWorker, tempFolder, waitFor, type TempFolder } from '@trine/testing';
@@ -222,6 +222,92 @@ describe('live edits - one that does not hold is refused, and what ran before ru
     expect((await fetch(`http://127.0.0.1:${port}/nothing`)).status).toBe(404);
   });
 });
+
+describe('live edits - one of which a part cannot be applied', () => {
+  const TAKEN = (port: number): string =>
+    BASE.replace('name: iii-http\n    config:\n      port: 0', `name: iii-http\n    config:\n      port: ${port}`);
+
+  async function applyInPart(): Promise<string> {
+    await start();
+    const taken = TAKEN(Number(new URL(engine.url).port)).replace('max_retries: 5', 'max_retries: 7');
+    await write(`${taken}  - name: iii-state\n`);
+    return waitFor(() => /reload: applied in part.*\n/.exec(log)?.[0], { what: 'the reload' });
+  }
+
+  test('the log tells what was applied and what was not', async () => {
+    await applyInPart();
+    const { port } = new URL(engine.url);
+    expect(log).toContain(
+      `reload: applied in part (changed iii-queue, added iii-state); refused, and as it was before: iii-http: address 127.0.0.1:${port} is already in use`,
+    );
+    expect(log).not.toContain('reload: success');
+    expect(log).not.toContain('what ran before runs on');
+  });
+
+  test('settings are read as they are in force, and what is refused does not stop others from being set', async () => {
+    await applyInPart();
+    const settings = async (id: string): Promise<unknown> =>
+      ((await client.call('configuration::get', { id })) as { value: unknown }).value;
+    expect(await settings('iii-queue')).toEqual({ queue_configs: { clicks: { max_retries: 7 } } });
+    expect(await settings('iii-http')).toEqual({ port: 0 });
+    const value = { queue_configs: { clicks: { max_retries: 9 } } };
+    await client.call('configuration::set', { id: 'iii-queue', value });
+    expect(await settings('iii-queue')).toEqual(value);
+    expect(await readFile(join(folder.path, 'config.yaml'), 'utf8')).toContain('max_retries: 9');
+    await edit(BASE);
+    expect(await settings('iii-queue')).toEqual({ queue_configs: { clicks: { max_retries: 5 } } });
+  });
+});
+
+describe('live edits - the worker port', () => {
+  const at = (port: number): string => BASE.replace('port: 0', `port: ${port}`);
+
+  test('one that is taken costs no worker its connection', async () => {
+    await start();
+    const { url } = engine;
+    expect(await refused(at(engine.ports['http'] as number))).toContain('iii-worker-manager');
+    expect(engine.url).toBe(url);
+    await client.call('engine::workers::list', {});
+    (await RawWorker.connect(url)).drop();
+  });
+
+  test('a second one is another way in, and its end leaves the first', async () => {
+    await start();
+    const { url } = engine;
+    const second = '  - name: iii-worker-manager\n    config:\n      port: 0\n      handshake_timeout_ms: 5000\n';
+    await edit(BASE + second);
+    expect(engine.url).toBe(url);
+    const late = await RawWorker.connect(`ws://127.0.0.1:${engine.ports['iii-worker-manager#1']}`);
+    await late.call('engine::workers::list', {});
+    late.drop();
+    await edit(BASE);
+    expect(engine.ports).toEqual({ 'iii-worker-manager': Number(new URL(url).port), http: engine.ports['http'] });
+    await edit(BASE.replace('  - name: iii-http\n    config:\n      port: 0\n', ''));
+    expect(engine.ports).toEqual({ 'iii-worker-manager': Number(new URL(url).port) });
+    expect(engine.url).toBe(url);
+  });
+
+  test('a free one is where new workers connect, and those that are connected stay', async () => {
+    await start();
+    const { port } = await freePort();
+    await edit(at(port));
+    expect(engine.url).toBe(`ws://127.0.0.1:${port}`);
+    client.serve('live::here', () => 'still');
+    await client.call('engine::workers::list', {});
+    const late = await RawWorker.connect(engine.url);
+    expect(await late.call('live::here', {})).toBe('still');
+    late.drop();
+  });
+});
+
+async function freePort(): Promise<AddressInfo> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return address;
+}
 
 /** A local worker without an SDK, which says who it is and stays. */
 const LOCAL_WORKER = `

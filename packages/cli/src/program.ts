@@ -88,7 +88,7 @@ function addTrigger(program: Command): void {
     .option('-h, --help')
     .action(async (words: string[], options: TriggerOptions) => {
       const { trigger } = await import('./trigger/trigger.js');
-      await trigger(words, options);
+      await trigger(words, { ...options, configPath: configPath(program) });
     });
 }
 

@@ -23,6 +23,8 @@ interface RunningEntry {
   readonly definition: WorkerDefinition;
   readonly host: BuiltInHost;
   readonly worker: RunningWorker;
+  /** Names of the ports that it reported. */
+  readonly ports: ReadonlySet<string>;
 }
 
 export interface BuiltInsOptions {
@@ -31,7 +33,8 @@ export interface BuiltInsOptions {
   readonly projectDir: string;
   readonly dataDir: string;
   readonly alwaysOn: ReadonlySet<string>;
-  readonly reportPort: (name: string, port: number) => void;
+  /** Told of each port by name, and with undefined when it is given up. */
+  readonly reportPort: (name: string, port: number | undefined) => void;
 }
 
 export class BuiltIns {
@@ -60,9 +63,21 @@ export class BuiltIns {
     return new BuiltInHost({ core, entryName: name, workerName: name, storage, projectDir, dataDir, reportPort });
   }
 
+  /** Does the entry run? */
+  has(id: string): boolean {
+    return this.#running.has(id);
+  }
+
   /** @throws TrineError naming the worker, when it cannot start */
   async start(entry: BuiltInEntry, definition: WorkerDefinition): Promise<void> {
-    const { core, storage, projectDir, dataDir, reportPort } = this.#options;
+    const { core, storage, projectDir, dataDir } = this.#options;
+    const ports = new Set<string>();
+    const reportPort = (name: string, port: number): void => {
+      // Entries of one name have a port each.
+      const shown = name === entry.name ? entry.id : name;
+      ports.add(shown);
+      this.#options.reportPort(shown, port);
+    };
     const host = new BuiltInHost({
       core,
       entryName: entry.name,
@@ -74,7 +89,7 @@ export class BuiltIns {
     });
     try {
       const worker = await definition.start(host, entry.config);
-      this.#running.set(entry.id, { entry, definition, host, worker });
+      this.#running.set(entry.id, { entry, definition, host, worker, ports });
     } catch (error) {
       await core.close(host.session);
       throw startError(entry.name, error);
@@ -95,7 +110,14 @@ export class BuiltIns {
     try {
       await this.start(entry, running.definition);
     } catch (error) {
-      await this.start(before, running.definition);
+      try {
+        await this.start(before, running.definition);
+      } catch (again) {
+        const [why, whyAgain] = [toErrorBody(error).message, toErrorBody(again).message];
+        throw new TrineError('worker_start_failed', `${why}; and as it was before it does not start: ${whyAgain}`, {
+          cause: again,
+        });
+      }
       throw error;
     }
   }
@@ -108,6 +130,7 @@ export class BuiltIns {
     const running = this.#running.get(id);
     if (running === undefined) return;
     this.#running.delete(id);
+    for (const name of running.ports) this.#options.reportPort(name, undefined);
     await this.#drain(running);
     try {
       await running.worker.stop();

@@ -1,6 +1,14 @@
 import { tempFolder, waitFor, type TempFolder } from '@trine/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createEngine, silentLog, TriggerAction, type Engine, type EngineOptions, type LogOutput } from './index.js';
+import {
+  ConfigError,
+  createEngine,
+  silentLog,
+  TriggerAction,
+  type Engine,
+  type EngineOptions,
+  type LogOutput,
+} from './index.js';
 
 let folder: TempFolder;
 const engines: Engine[] = [];
@@ -190,6 +198,7 @@ describe('an embedded engine', () => {
     const faulty = (workers: object[]): Promise<Engine> =>
       createEngine({ cwd: folder.path, log: quiet, config: { workers } });
     await expect(faulty([{ name: 'iii-queu' }])).rejects.toThrow(/iii-queue/);
+    await expect(faulty([{ name: 'iii-queu' }])).rejects.toBeInstanceOf(ConfigError);
     await expect(faulty([{ name: 'iii-queue', config: { queue_configs: { a: { max_retrys: 1 } } } }])).rejects.toThrow(
       /max_retrys.*max_retries/,
     );

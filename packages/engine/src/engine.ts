@@ -7,7 +7,13 @@
 import { join, resolve } from 'node:path';
 import { toErrorBody, TrineError } from '@trine/protocol';
 import { BuiltIns } from './built-ins.js';
-import { diffProjects, type ProjectConfig, type WorkerEntry } from './config/index.js';
+import {
+  diffProjects,
+  NotAppliedError,
+  type ConfigError,
+  type ProjectConfig,
+  type WorkerEntry,
+} from './config/index.js';
 import { systemClock, type Clock } from './core/clock.js';
 import { Core, type CoreLimits } from './core/core.js';
 import { EmbeddedWorker } from './core/embedded-worker.js';
@@ -145,7 +151,10 @@ export class Engine {
       projectDir: cwd,
       dataDir,
       alwaysOn: ALWAYS_ON,
-      reportPort: (name, port) => void this.#ports.set(name, port),
+      reportPort: (name, port) => {
+        if (port === undefined) this.#ports.delete(name);
+        else this.#ports.set(name, port);
+      },
     });
   }
 
@@ -170,7 +179,7 @@ export class Engine {
 
   get #workerPort(): number {
     const entry = this.#applied.find((each) => each.canonical === 'iii-worker-manager');
-    const port = this.#ports.get(entry?.name ?? 'iii-worker-manager');
+    const port = this.#ports.get(entry?.id ?? 'iii-worker-manager');
     if (port === undefined)
       throw new TrineError('engine_not_running', 'the engine has no port yet: call start() first');
     return port;
@@ -243,7 +252,7 @@ export class Engine {
       if (supervised !== undefined) {
         await this.#builtIns.start({ id: SUPERVISOR, name: SUPERVISOR, config: {} }, supervisorWorker(supervised));
       }
-      await this.project.watch((message) => reload.error(`reload: refused, what ran before runs on: ${message}`));
+      await this.project.watch((error) => reload.error(`reload: ${refusal(error)}`));
       if (this.project.current.file !== undefined) reload.info(`reload: watching ${this.project.current.file}`);
       this.#checkStarting();
       this.#state = 'running';
@@ -269,7 +278,7 @@ export class Engine {
    * fails keeps what it had.
    *
    * @internal
-   * @throws TrineError naming the entries that could not be applied
+   * @throws NotAppliedError naming the entries that could not be applied
    */
   apply(next: ProjectConfig): Promise<void> {
     const applied = this.#applying.then(() => this.#apply(next));
@@ -284,30 +293,37 @@ export class Engine {
       ...next,
       entries: this.#withAlwaysOn(next.entries),
     });
-    const faults: string[] = [];
-    const attempt = async (entry: WorkerEntry, step: () => Promise<void>): Promise<boolean> => {
+    const refused = new Map<string, string>();
+    const done: string[] = [];
+    const attempt = async (what: string, entry: WorkerEntry, step: () => Promise<void>): Promise<boolean> => {
       try {
         await step();
+        done.push(`${what} ${entry.name}`);
         return true;
       } catch (error) {
-        faults.push(`${entry.name}: ${toErrorBody(error).message}`);
+        refused.set(entry.id, `${entry.name}: ${toErrorBody(error).message}`);
         return false;
       }
     };
     for (const entry of removed) {
-      await attempt(entry, () => this.#builtIns.stop(entry.id));
-      this.#ports.delete(entry.name);
+      await attempt('removed', entry, () => this.#builtIns.stop(entry.id));
       this.#applied = this.#applied.filter((each) => each !== entry);
     }
     for (const { before: old, after } of changed) {
-      const done = after.canonical === undefined || (await attempt(after, () => this.#change(after)));
-      if (done) this.#applied = this.#applied.map((each) => (each === old ? after : each));
+      if (await attempt('changed', after, () => this.#change(after)))
+        this.#applied = this.#applied.map((each) => (each === old ? after : each));
+      // It could not be started again as it was either: the next reload starts it anew.
+      else if (!this.#builtIns.has(after.id)) this.#applied = this.#applied.filter((each) => each !== old);
     }
-    for (const entry of [...added].sort(byStartOrder)) await attempt(entry, () => this.#startEntry(entry));
+    for (const entry of [...added].sort(byStartOrder)) await attempt('added', entry, () => this.#startEntry(entry));
     const counts = `+${added.length} added, -${removed.length} removed, ~${changed.length} changed, =${unchanged.length} unchanged`;
     this.#log.for('iii::reload').info(`reload: diff ${counts}`);
     this.project.applied();
-    if (faults.length > 0) throw new TrineError('reload_failed', faults.join('; '));
+    if (refused.size > 0) {
+      const before = (entry: WorkerEntry): WorkerEntry[] => this.#applied.filter(({ id }) => id === entry.id);
+      const entries = next.entries.flatMap((entry) => (refused.has(entry.id) ? before(entry) : [entry]));
+      throw new NotAppliedError({ ...next, entries }, refused, done);
+    }
     this.#log.for('iii::reload').info('reload: success');
   }
 
@@ -350,6 +366,12 @@ const SUPERVISOR = 'iii-worker-ops';
 
 function isWorkerPort(entry: WorkerEntry): boolean {
   return entry.canonical === 'iii-worker-manager';
+}
+
+function refusal(error: ConfigError | NotAppliedError): string {
+  if (!(error instanceof NotAppliedError) || error.applied.length === 0)
+    return `refused, what ran before runs on: ${error.message}`;
+  return `applied in part (${error.applied.join(', ')}); refused, and as it was before: ${error.message}`;
 }
 
 function byStartOrder(a: WorkerEntry, b: WorkerEntry): number {

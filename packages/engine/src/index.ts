@@ -12,5 +12,6 @@ export { MAX_TIMER_MS, systemClock, type Clock, type Timer } from './core/clock.
 export { systemRandom, type Random } from './core/random.js';
 export { silentLog, type Log, type LogFields } from './core/log.js';
 export { createLog, type LogFormat, type LogLevel, type LogOptions, type LogOutput } from './core/log-writer.js';
+export { ConfigError, type ConfigFault } from './config/index.js';
 export { ENGINE_VERSION } from './version.js';
 export { ErrorCode, TrineError } from '@trine/protocol';

@@ -7,7 +7,9 @@ import {
   ProjectConfigurationSource,
   ProjectFile,
   type Catalog,
+  type ConfigError,
   type ConfigurationSource,
+  type NotAppliedError,
   type ProjectConfig,
   type WorkerEntry,
 } from './config/index.js';
@@ -60,12 +62,12 @@ export class Project {
   }
 
   /** Applies edits of the file from now on. An object is not watched. */
-  async watch(onRefused: (message: string) => void): Promise<void> {
+  async watch(onRefused: (error: ConfigError | NotAppliedError) => void): Promise<void> {
     await this.#file?.watch({
       changed: (next) => this.#options.apply(next),
-      refused: ({ message }) => {
-        onRefused(message);
-        this.#events.emit({ kind: 'refused', message });
+      refused: (error) => {
+        onRefused(error);
+        this.#events.emit({ kind: 'refused', message: error.message });
       },
     });
   }

@@ -1,18 +1,17 @@
 /** `iii trigger --help`, with and without a function. */
-import { engineUrl } from '../client/address.js';
 import { EngineConnection } from '../client/engine-connection.js';
 import { CliError, messageOf } from '../terminal/errors.js';
 import { columns, harmless, print, say } from '../terminal/output.js';
 import { readFunctionInfo, type FunctionInfo } from './schema.js';
-import { CLIENT_NAME, type TriggerOptions } from './options.js';
+import { CLIENT_NAME, triggerUrl, type TriggerOptions } from './options.js';
 
 /** Longest wait for the description of a function, in milliseconds. */
 const INFO_TIMEOUT_MS = 5_000;
 
 export const TRIGGER_OPTIONS: readonly (readonly [string, string])[] = [
   ['--json <JSON>', 'the payload as JSON; `-` reads stdin, `@FILE` reads a file; key=value pairs are laid over it'],
-  ['--address <HOST>', 'host of the engine [default: localhost, or III_URL]'],
-  ['--port <PORT>', 'worker port of the engine [default: 49134, or III_URL]'],
+  ['--address <HOST>', 'host of the engine [default: III_URL, else localhost]'],
+  ['--port <PORT>', 'worker port of the engine [default: III_URL, else that of config.yaml here, else 49134]'],
   ['--timeout-ms <MS>', 'give up after this many milliseconds [default: 30000]'],
   ['-n, --namespace <NS>', 'namespace of the function'],
   ['--print-null', 'print `null` instead of nothing'],
@@ -52,7 +51,7 @@ class NotRegistered extends CliError {
 }
 
 async function fetchInfo(functionId: string, options: TriggerOptions): Promise<FunctionInfo> {
-  const connection = await EngineConnection.open(engineUrl(options, process.env), CLIENT_NAME);
+  const connection = await EngineConnection.open(await triggerUrl(options), CLIENT_NAME);
   try {
     const request = JSON.stringify({ function_id: functionId, namespace: options.namespace });
     const answer = await connection.invoke('engine::functions::info', request, { timeoutMs: INFO_TIMEOUT_MS });

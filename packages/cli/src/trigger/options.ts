@@ -1,3 +1,5 @@
+import { DEFAULT_PORT, engineUrl } from '../client/address.js';
+
 /** The name under which the command shows up among the engine's workers. */
 export const CLIENT_NAME = 'iii-cli:trigger';
 
@@ -12,4 +14,16 @@ export interface TriggerOptions {
   readonly namespace?: string | undefined;
   readonly printNull?: boolean | undefined;
   readonly help?: boolean | undefined;
+  /** The project's config.yaml; it need not be there. */
+  readonly configPath: string;
+}
+
+/** Where to call: what was typed, else `III_URL`, else where the project's config.yaml puts the worker port. */
+export async function triggerUrl(options: TriggerOptions): Promise<string> {
+  const isNamed = options.address !== undefined || options.port !== undefined || Boolean(process.env['III_URL']);
+  if (isNamed) return engineUrl(options, process.env);
+  const { readLocalProject } = await import('../worker/local-project.js');
+  // Port 0 is a free one, which no file tells.
+  const { port } = await readLocalProject(options.configPath);
+  return engineUrl(options, process.env, port === 0 ? DEFAULT_PORT : port);
 }

@@ -220,6 +220,26 @@ test('the address on the command line wins over III_URL', async () => {
   expect(exitCode).toBe(0);
 });
 
+describe('without an address on the command line', () => {
+  test("the engine of the folder's config.yaml is called, not whichever has the usual port", async () => {
+    const project = await tempFolder();
+    const manager = `  - name: iii-worker-manager\n    config:\n      port: \${TRINE_TEST_PORT:${port()}}\n`;
+    await writeFile(join(project.path, 'config.yaml'), `workers:\n${manager}`);
+    expect(await run(['trigger', 'test::nothing', '--print-null'], { cwd: project.path })).toMatchObject({
+      exitCode: 0,
+      stdout: 'null\n',
+    });
+    const env = { TRINE_TEST_PORT: '1' };
+    const { stderr } = await run(['trigger', 'test::nothing'], { cwd: project.path, env });
+    expect(stderr).toContain('cannot reach an iii engine at ws://localhost:1: connection refused');
+    expect(await run(['trigger', 'test::nothing', '--port', port()], { cwd: project.path, env })).toMatchObject({
+      exitCode: 0,
+    });
+    expect((await run(['trigger', 'test::typed', '--help'], { cwd: project.path })).stdout).toContain('Echoes');
+    await project.remove();
+  });
+});
+
 describe('--help', () => {
   test('without a function needs no engine', async () => {
     const { exitCode, stdout } = await iii(['trigger', '--help'], { env: { III_URL: 'ws://127.0.0.1:1' } });

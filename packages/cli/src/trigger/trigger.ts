@@ -1,11 +1,10 @@
 /** `iii trigger`: calls one function of a running engine. */
 import { readFile } from 'node:fs/promises';
 import { text as readAll } from 'node:stream/consumers';
-import { engineUrl } from '../client/address.js';
 import { EngineConnection } from '../client/engine-connection.js';
 import { CliError, messageOf, USAGE_EXIT } from '../terminal/errors.js';
 import { print } from '../terminal/output.js';
-import { CLIENT_NAME, type TriggerOptions } from './options.js';
+import { CLIENT_NAME, triggerUrl, type TriggerOptions } from './options.js';
 import { prettySorted } from './json-print.js';
 import { ambiguousKeys, buildPayload, parseKeyValues, type KeyValue, type WantsText } from './payload.js';
 import { readFunctionInfo, takesOnlyText } from './schema.js';
@@ -40,7 +39,7 @@ async function call(
 ): Promise<void> {
   const startedAt = performance.now();
   const leftMs = (): number => Math.max(1, timeoutMs - (performance.now() - startedAt));
-  const connection = await EngineConnection.open(engineUrl(options, process.env), CLIENT_NAME, timeoutMs);
+  const connection = await EngineConnection.open(await triggerUrl(options), CLIENT_NAME, timeoutMs);
   try {
     const wantsText = await askForTexts(connection, functionId, pairs, Math.min(SCHEMA_TIMEOUT_MS, leftMs()), options);
     const data = buildPayload(json, pairs, wantsText);

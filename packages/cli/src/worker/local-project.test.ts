@@ -17,6 +17,16 @@ test('a folder without config.yaml has no entries and the usual port', async () 
   expect(project).toMatchObject({ hasConfig: false, entries: [], port: 49_134, configPath: config });
 });
 
+test('a file that is no YAML counts as empty: telling of its faults is up to others', async () => {
+  await writeFile(config, 'workers: [*nobody]\n  - {');
+  expect(await readLocalProject(config)).toMatchObject({ hasConfig: true, entries: [], port: 49_134 });
+});
+
+test('the worker port may stand under the short name of its entry', async () => {
+  await writeFile(config, 'workers:\n  - name: worker-manager\n    config:\n      port: 5001\n');
+  expect(await readLocalProject(config)).toMatchObject({ port: 5001 });
+});
+
 test('names and folders are read as they are written', async () => {
   await writeFile(
     config,

@@ -7,7 +7,8 @@ import { dirname, join, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
 import { DEFAULT_PORT } from '../client/address.js';
 
-const MANAGER = 'iii-worker-manager';
+/** Both spellings of the entry that sets the worker port. */
+const MANAGER: ReadonlySet<unknown> = new Set(['iii-worker-manager', 'worker-manager']);
 
 export interface LocalEntry {
   readonly name: string;
@@ -37,7 +38,7 @@ export async function readLocalProject(config: string, env: NodeJS.ProcessEnv = 
       ? [{ name, workerPath: typeof path === 'string' ? path : undefined, config: row.get('config') }]
       : [];
   });
-  const manager = rows.find((row) => row.get('name') === MANAGER)?.get('config');
+  const manager = rows.find((row) => MANAGER.has(row.get('name')))?.get('config');
   return {
     configPath,
     hasConfig: text !== undefined,
@@ -48,7 +49,12 @@ export async function readLocalProject(config: string, env: NodeJS.ProcessEnv = 
 }
 
 function workerRows(text: string): ReadonlyMap<unknown, unknown>[] {
-  const root: unknown = parseDocument(text).toJS({ mapAsMap: true });
+  let root: unknown;
+  try {
+    root = parseDocument(text).toJS({ mapAsMap: true });
+  } catch {
+    return []; // e.g. an alias of nothing
+  }
   if (!(root instanceof Map)) return [];
   const list: unknown = root.get('workers') ?? root.get('modules');
   return Array.isArray(list) ? list.filter((row): row is ReadonlyMap<unknown, unknown> => row instanceof Map) : [];

@@ -139,6 +139,43 @@ describe('with a running engine', () => {
     expect(await config()).toBe(CONFIG);
   });
 
+  test('a built-in that the engine refuses is taken out of config.yaml again, and not tried at later saves', async () => {
+    await startEngine();
+    await mkdir(join(folder.path, 'data', 'iii.db'), { recursive: true }); // where its default block wants a file
+    const { exitCode, stderr } = await worker('add', 'database');
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/^error: the engine refused it, and config\.yaml is as it was: database: /);
+    expect(await config()).toBe(CONFIG);
+    const before = engine?.stdout().split('database').length;
+    expect((await worker('add', 'iii-pubsub')).exitCode).toBe(0);
+    expect(engine?.stdout().split('database').length).toBe(before);
+  });
+
+  test('an entry of mine that cannot start keeps its settings when it is added, and can be removed', async () => {
+    await startEngine();
+    const taken = new URL(url['III_URL'] ?? '').port;
+    const mine = `${CONFIG}  - name: iii-http\n    config:\n      port: ${taken} # mine\n`;
+    await writeFile(join(folder.path, 'config.yaml'), mine);
+    await waitFor(() => engine?.stdout().includes('reload: refused'));
+    const { exitCode, stderr } = await worker('add', 'iii-http');
+    expect(exitCode).toBe(1);
+    expect(stderr).toBe(
+      "error: Worker 'iii-http' is in config.yaml, and the engine could not apply it; its log says why.\n  Correct its entry, or write it anew: iii worker add iii-http --force\n",
+    );
+    expect(await config()).toBe(mine);
+    expect(await worker('remove', 'iii-http', '-y')).toMatchObject({ exitCode: 0 });
+    expect(await config()).toBe(CONFIG);
+  });
+
+  test('a worker that is added anew keeps its settings as they are written, variables and all', async () => {
+    await localWorker('link');
+    const entry = `  - name: link\n    worker_path: ./link\n    config:\n      secret: "\${TRINE_TEST_SECRET:none}"\n`;
+    await writeFile(join(folder.path, 'config.yaml'), CONFIG + entry);
+    await startEngine();
+    expect(await worker('add', './link', '--force')).toMatchObject({ exitCode: 0 });
+    expect(await config()).toContain('${TRINE_TEST_SECRET:none}');
+  });
+
   test('a local worker is added, stopped, started, shown, followed and removed', async () => {
     await localWorker('link');
     await startEngine();

@@ -1,4 +1,5 @@
 import { TrineError } from '@trine/protocol';
+import type { ProjectConfig } from './project.js';
 
 /** One thing that is wrong with a configuration. */
 export interface ConfigFault {
@@ -25,6 +26,27 @@ export class ConfigError extends TrineError {
 }
 
 export const CONFIG_ERROR = 'config_error';
+
+/**
+ * A configuration that holds, of which some entries could not be brought into force. Code
+ * `reload_failed`; the message has the reason of each.
+ */
+export class NotAppliedError extends TrineError {
+  /** What runs now: the configuration with what ran before in the place of what was refused. */
+  readonly inForce: ProjectConfig;
+  /** Why, by the id of the entry. */
+  readonly refused: ReadonlyMap<string, string>;
+  /** What else changed, one word each: `added iii-state`. Empty: nothing did. */
+  readonly applied: readonly string[];
+
+  constructor(inForce: ProjectConfig, refused: ReadonlyMap<string, string>, applied: readonly string[]) {
+    super('reload_failed', [...refused.values()].join('; '));
+    this.name = 'NotAppliedError';
+    this.inForce = inForce;
+    this.refused = refused;
+    this.applied = applied;
+  }
+}
 
 function printFault({ file, line, message }: ConfigFault): string {
   if (line !== undefined) return `${file}:${line}: ${message}`;

@@ -6,7 +6,6 @@ import { tempFolder, waitFor, type TempFolder } from '@trine/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse as parseYaml } from 'yaml';
 import { builtUrl } from '../core/built-url.js';
-import type { ConfigError } from './errors.js';
 import { withFileLock } from './file-lock.js';
 import { testCatalog } from './fixtures/catalog.js';
 import type { ProjectConfig } from './project.js';
@@ -37,7 +36,7 @@ async function project(text: string): Promise<ProjectFile> {
 async function watched(file: ProjectFile) {
   const seen = {
     changed: [] as ProjectConfig[],
-    refused: [] as ConfigError[],
+    refused: [] as Error[],
     refuse: undefined as string | undefined,
   };
   await file.watch({

@@ -2,8 +2,8 @@
  * A config.yaml on disk: read, watched, edited.
  *
  * `current` is the last configuration that held and that the listener took. A file that does not
- * hold, or whose configuration the listener refuses by throwing, leaves it as it was; the next save
- * is tried again. Reloads run one after another. Edits hold a lock file while they read and write,
+ * hold, or whose configuration the listener refuses by throwing, leaves it as it was; one that the
+ * listener took in part (`NotAppliedError`) leaves what is in force then. The next save is tried again. Reloads run one after another. Edits hold a lock file while they read and write,
  * so that engine and command cannot lose each other's.
  */
 import { readFile, stat } from 'node:fs/promises';
@@ -18,7 +18,7 @@ import type { Catalog } from './catalog.js';
 import { readConfigFolder } from './config-folder.js';
 import { diffProjects } from './diff.js';
 import { editProject, readProjectText, type WrittenEdit } from './edit-project.js';
-import { ConfigError } from './errors.js';
+import { ConfigError, NotAppliedError } from './errors.js';
 import { withFileLock } from './file-lock.js';
 import { mergeInto } from './merge-into.js';
 import { parseProject, settingsFolder } from './parse.js';
@@ -35,10 +35,20 @@ const EMPTY_SETTLE_MS = 500;
 const MAX_SETTLE_ROUNDS = 20;
 
 export interface ProjectFileListener {
-  /** Brings what runs in line. Throw to refuse; `current` then stays as it was. */
+  /** Brings what runs in line. Throw to refuse: a `NotAppliedError` says in which part. */
   changed(next: ProjectConfig): Promise<void> | void;
   /** The file does not hold, or `changed` threw: what runs goes on with the configuration before. */
-  refused(error: ConfigError): void;
+  refused(error: ConfigError | NotAppliedError): void;
+}
+
+/** An edit that was written. */
+export interface ProjectEdit {
+  /**
+   * Makes the file what it was, for an edit that was refused. What runs is not touched.
+   *
+   * @returns false when the file has been changed since, and was left alone
+   */
+  takeBack(): Promise<boolean>;
 }
 
 interface Seen {
@@ -111,22 +121,27 @@ export class ProjectFile implements ChangeableProject {
    * Edits the file; the edits are written together when `change` returns. Resolves once written;
    * when watching, the listener is told at once.
    *
+   * @returns undefined when there was nothing to write
    * @throws ConfigError when an edit cannot be made, or would bring a fault into the file; nothing is written then
    */
-  async edit(change: (editor: ProjectEditor) => void): Promise<void> {
+  async edit(change: (editor: ProjectEditor) => void): Promise<ProjectEdit | undefined> {
+    const seen = this.#seen;
     const written = await editProject({ path: this.path, catalog: this.#catalog, env: this.env }, change);
-    if (written === undefined) return;
+    if (written === undefined) return undefined;
     if (this.#listener !== undefined) this.#reloadLater();
     else await this.#enqueue(() => this.#load());
+    return { takeBack: () => this.#enqueue(() => this.#takeBack(written, seen)) };
   }
 
   /**
    * Replaces the settings of one entry where they are kept: its block in config.yaml, or its
    * `config/<id>.yaml`. Resolves once the listener took them; refused ones are taken back from the file.
+   * What else is in the file and cannot be applied is told to the listener, and is no fault of these.
    *
    * @throws ConfigError when they do not hold; whatever the listener threw when it refused them
    */
   async setConfig(id: string, value: JsonValue): Promise<void> {
+    const seen = this.#seen;
     const source = this.#current.entries.find((entry) => entry.id === id)?.source;
     const written =
       source === undefined
@@ -138,7 +153,11 @@ export class ProjectFile implements ChangeableProject {
     try {
       await this.#enqueue(() => this.#load());
     } catch (error) {
-      await this.#takeBack(written);
+      if (error instanceof NotAppliedError && !error.refused.has(id)) {
+        this.#listener?.refused(error);
+        return;
+      }
+      await this.#enqueue(() => this.#takeBack(written, seen));
       throw error;
     }
   }
@@ -166,7 +185,8 @@ export class ProjectFile implements ChangeableProject {
       try {
         await this.#load();
       } catch (error) {
-        this.#listener?.refused(error instanceof ConfigError ? error : this.#error(toErrorBody(error).message, error));
+        const told = error instanceof ConfigError || error instanceof NotAppliedError;
+        this.#listener?.refused(told ? error : this.#error(toErrorBody(error).message, error));
       }
     });
   }
@@ -192,14 +212,22 @@ export class ProjectFile implements ChangeableProject {
     const { added, removed, changed } = diffProjects(before, next);
     // A file of settings that belongs to no entry here (a remote worker's) changes nothing that runs.
     const concernsNobody = sameText && last.taken && added.length + removed.length + changed.length === 0;
-    if (!concernsNobody) await this.#listener?.changed(next);
-    seen.taken = true;
-    this.#current = next;
+    let inPart: NotAppliedError | undefined;
+    try {
+      if (!concernsNobody) await this.#listener?.changed(next);
+    } catch (error) {
+      if (!(error instanceof NotAppliedError)) throw error;
+      inPart = error;
+    }
+    seen.taken = inPart === undefined;
+    const after = inPart?.inForce ?? next;
+    this.#current = after;
     if (this.#watcher !== undefined && folder !== this.#settingsFolder) {
       await this.#watcher.stop();
       await this.#watch();
     }
-    this.#changes.emit({ before, after: next });
+    this.#changes.emit({ before, after });
+    if (inPart !== undefined) throw inPart;
   }
 
   /**
@@ -244,16 +272,23 @@ export class ProjectFile implements ChangeableProject {
     });
   }
 
-  async #takeBack({ path, before, after }: WrittenEdit): Promise<void> {
-    await withFileLock(this.path, async () => {
-      if ((await readFile(path, 'utf8')) === after) await writeAtomically(path, before);
+  /** @param seen - what was read before the edit */
+  async #takeBack({ path, before, after }: WrittenEdit, seen: Seen): Promise<boolean> {
+    const isBack = await withFileLock(this.path, async () => {
+      if ((await readFile(path, 'utf8')) !== after) return false;
+      await writeAtomically(path, before);
+      return true;
     });
-    this.#seen = {
-      text: await readProjectText(this.path, this.path),
-      settings: settingsIn(this.#settingsFolder),
-      savedAt: 0n,
-      taken: true,
-    };
+    const text = await readProjectText(this.path, this.path);
+    const settings = settingsIn(this.#settingsFolder);
+    // What was there before the edit has been applied, or told of: it is not to be told of again.
+    if (text === seen.text && settings === seen.settings) {
+      const { mtimeNs: savedAt } = await stat(this.path, { bigint: true });
+      this.#seen = { text, settings, savedAt, taken: seen.taken };
+    } else {
+      this.#reloadLater();
+    }
+    return isBack;
   }
 
   #error(message: string, cause?: unknown): ConfigError {

@@ -2,7 +2,8 @@
  * Which addresses a host name means. No host and `localhost` mean both loopback addresses under one
  * port number; anything else is bound alone. A machine without IPv6 is not an error.
  */
-import { bindError } from './errors.js';
+import { TrineError } from '@trine/protocol';
+import { bindError, ListenerCode } from './errors.js';
 
 const LOOPBACK_V4 = '127.0.0.1';
 const LOOPBACK_V6 = '::1';
@@ -39,6 +40,64 @@ export async function openAddresses<Listening>(options: AddressOptions<Listening
       await options.close(v4);
       const again = port === 0 && code === 'EADDRINUSE' && attempt < MAX_PORT_TRIES;
       if (!again) throw bindError(LOOPBACK_V6, chosen, options.who, error as NodeJS.ErrnoException);
+    }
+  }
+}
+
+export interface MoveOptions<Listening> extends AddressOptions<Listening> {
+  /** What listens now. */
+  readonly before: readonly Listening[];
+  /** The address that one was opened with. */
+  hostOf(listening: Listening): string;
+  /** Gives its address free at once; its connections go on. */
+  release(listening: Listening): void;
+}
+
+/** Where it listens now. With an error: it did not move, and listens where it did. */
+export interface Moved<Listening> {
+  readonly listening: Listening[];
+  readonly error?: TrineError;
+}
+
+/**
+ * Listens elsewhere. The new addresses are open before the old ones are given up, which is the
+ * caller's to do; what both have in common stays. Only where an old one is in the way of a new one
+ * (127.0.0.1 of 0.0.0.0 under the same port) it is released first, and opened again if that was in vain.
+ */
+export async function moveAddresses<Listening>(options: MoveOptions<Listening>): Promise<Moved<Listening>> {
+  const { before, host, port } = options;
+  const wanted = host === undefined || host === 'localhost' ? [LOOPBACK_V4, LOOPBACK_V6] : [host];
+  const open = (present: readonly Listening[]): Promise<Listening[]> =>
+    openAddresses({
+      ...options,
+      open: (address, number) => {
+        const kept = present.find((each) => options.hostOf(each) === address && options.portOf(each) === number);
+        return kept === undefined ? options.open(address, number) : Promise.resolve(kept);
+      },
+      close: async (listening) => {
+        if (!present.includes(listening)) await options.close(listening);
+      },
+    });
+  try {
+    return { listening: await open(before) };
+  } catch (error) {
+    const refusal = error as TrineError;
+    const inTheWay = before.filter((each) => options.portOf(each) === port && !wanted.includes(options.hostOf(each)));
+    if (refusal.code !== ListenerCode.portTaken || inTheWay.length === 0)
+      return { listening: [...before], error: refusal };
+    const present = before.filter((each) => !inTheWay.includes(each));
+    for (const each of inTheWay) options.release(each);
+    try {
+      return { listening: await open(present) };
+    } catch (again) {
+      const reopened = await Promise.allSettled(inTheWay.map((each) => openOne(options, options.hostOf(each), port)));
+      const listening = reopened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+      const lost = reopened.flatMap((each) =>
+        each.status === 'rejected' ? [(each.reason as TrineError).message] : [],
+      );
+      const { code, message } = again as TrineError;
+      const error = new TrineError(code, [message, ...lost].join('; and again where it was: '), { cause: again });
+      return { listening: [...present, ...listening], error };
     }
   }
 }

@@ -1,4 +1,4 @@
-export { isLoopback, openAddresses, type AddressOptions } from './addresses.js';
+export { isLoopback, moveAddresses, openAddresses, type AddressOptions, type MoveOptions } from './addresses.js';
 export { formatAddress } from './format-address.js';
 export { bindError, ListenerCode } from './errors.js';
 export type { HeartbeatOptions } from './heartbeat.js';

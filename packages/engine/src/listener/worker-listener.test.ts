@@ -1,4 +1,5 @@
-import { connect } from 'node:net';
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { RawWorker, waitFor } from '@trine/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock, type Clock } from '../core/clock.js';
@@ -8,7 +9,9 @@ import { silentLog } from '../core/log.js';
 import { systemRandom } from '../core/random.js';
 import type { Session } from '../core/session.js';
 import type { TelemetryFrame } from '../core/telemetry.js';
-import { WorkerListener } from './worker-listener.js';
+import { WorkerListener, type WorkerPortSettings } from './worker-listener.js';
+
+const SETTINGS: WorkerPortSettings = { host: undefined, port: 0, handshakeTimeoutMs: 10_000 };
 
 let core: Core;
 let listener: WorkerListener;
@@ -16,7 +19,7 @@ let telemetry: TelemetryFrame[];
 let url: string;
 
 async function start(
-  options: Partial<ConstructorParameters<typeof WorkerListener>[0]> = {},
+  options: Partial<ConstructorParameters<typeof WorkerListener>[0] & WorkerPortSettings> = {},
   callsPerSession = 65_536,
   clock: Clock = systemClock,
 ): Promise<void> {
@@ -25,13 +28,10 @@ async function start(
   listener = new WorkerListener({
     core,
     telemetry: { accept: (frame) => void telemetry.push(frame) },
-    host: undefined,
-    port: 0,
     who: 'iii-worker-manager',
-    handshakeTimeoutMs: 10_000,
     ...options,
   });
-  await listener.start();
+  await listener.listen({ ...SETTINGS, ...options });
   url = `ws://127.0.0.1:${listener.port}`;
 }
 
@@ -541,18 +541,43 @@ describe('the port', () => {
   });
 
   it('that is taken is named, with what to do', async () => {
-    const second = new WorkerListener({
-      core,
-      telemetry: { accept: () => undefined },
-      host: '127.0.0.1',
-      port: listener.port,
-      who: 'iii-worker-manager',
-      handshakeTimeoutMs: 1_000,
-    });
-    await expect(second.start()).rejects.toMatchObject({
+    const second = new WorkerListener({ core, telemetry: { accept: () => undefined }, who: 'iii-worker-manager' });
+    await expect(second.listen({ ...SETTINGS, host: '127.0.0.1', port: listener.port })).rejects.toMatchObject({
       code: 'port_taken',
       message: expect.stringMatching(/127\.0\.0\.1:\d+ is already in use.*config\.yaml/) as string,
     });
+  });
+
+  it('moves with its workers connected, and only once the new address is open', async () => {
+    const worker = await RawWorker.connect(url);
+    const old = listener.port;
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    await expect(listener.listen({ ...SETTINGS, port })).rejects.toMatchObject({ code: 'port_taken' });
+    expect(listener.port).toBe(old);
+    await (await RawWorker.connect(url)).close();
+
+    other.close();
+    await once(other, 'close');
+    await listener.listen({ ...SETTINGS, port });
+    expect(listener.port).toBe(port);
+    await expect(fetch(url.replace('ws:', 'http:'))).rejects.toThrow();
+    const late = await RawWorker.connect(`ws://127.0.0.1:${port}`);
+    worker.serve('here::still', () => 'yes');
+    await settled(worker);
+    expect(await late.call('here::still', {})).toBe('yes');
+  });
+
+  it.each(['0.0.0.0', '::'])('moves to %s under the same port, and back', async (host) => {
+    const worker = await RawWorker.connect(url);
+    const { port } = listener;
+    for (const next of [host, undefined]) {
+      await listener.listen({ ...SETTINGS, host: next, port });
+      expect(listener.port).toBe(port);
+      await (await RawWorker.connect(url)).close();
+    }
+    await settled(worker);
   });
 
   it('closes with 1012 when the engine stops, and is free again', async () => {

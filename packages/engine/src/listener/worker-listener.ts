@@ -12,20 +12,31 @@ import type { Log } from '../core/log.js';
 import { MAX_MESSAGE_BYTES } from '../core/message-limit.js';
 import { RemoteSession, type SessionLimits } from '../core/remote-session.js';
 import { decodeTelemetry, isTelemetry, type TelemetrySink } from '../core/telemetry.js';
-import { isLoopback, openAddresses } from './addresses.js';
+import { isLoopback, moveAddresses } from './addresses.js';
 import { formatAddress } from './format-address.js';
 import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
 import { WorkerSocket } from './worker-socket.js';
 
+/** What may change while it listens. */
+export interface WorkerPortSettings {
+  readonly host: string | undefined;
+  /** 0 = a free one. */
+  readonly port: number;
+  /** Time for a client to send its request head, in milliseconds. */
+  readonly handshakeTimeoutMs: number;
+}
+
+interface Listening {
+  readonly host: string;
+  readonly port: number;
+  readonly server: Server;
+}
+
 export interface WorkerListenerOptions {
   readonly core: Core;
   readonly telemetry: TelemetrySink;
-  readonly host: string | undefined;
-  readonly port: number;
   /** The entry in config.yaml, for errors. */
   readonly who: string;
-  /** Time for a client to send its request head, in milliseconds. Default 10 s. */
-  readonly handshakeTimeoutMs: number;
   readonly heartbeat?: Partial<HeartbeatOptions>;
   readonly sessionLimits?: Partial<SessionLimits>;
 }
@@ -56,9 +67,9 @@ export class WorkerListener {
     readonly transport: WorkerSocket | undefined;
     readonly closed: Promise<void>;
   }>();
-  #servers: readonly Server[] = [];
+  #listening: readonly Listening[] = [];
+  #asked: WorkerPortSettings | undefined;
   #drained = false;
-  #port = 0;
   #stopped = false;
 
   constructor(options: WorkerListenerOptions) {
@@ -75,41 +86,47 @@ export class WorkerListener {
     this.#wss.on('headers', (headers) => headers.push(CAPABILITIES));
   }
 
+  /** The real port, also when 0 was asked for. */
   get port(): number {
-    return this.#port;
+    return this.#listening[0]?.port ?? 0;
   }
 
-  /** @throws TrineError `port_taken`, `bind_failed` */
-  async start(): Promise<void> {
-    const { host, port, who } = this.#options;
-    this.#servers = await openAddresses({
-      host,
-      port,
-      who,
-      open: (address, number) => this.#listen(address, number),
-      portOf,
-      close: closeServer,
-    });
-    const first = this.#servers[0] as Server;
-    this.#port = portOf(first);
-    const address = formatAddress((first.address() as AddressInfo).address, this.#port);
-    this.#log.for('iii::engine').info(`Engine listening on address: ${address}`);
-    if (!isLoopback(host)) {
-      this.#log.warn('the worker port can be reached from other machines and has no access rules', {
+  /**
+   * Listens, or listens elsewhere: the old addresses are given up once the new ones are open.
+   * Connected workers stay.
+   *
+   * @throws TrineError `port_taken`, `bind_failed`; the old addresses stay then
+   */
+  async listen(settings: WorkerPortSettings): Promise<void> {
+    const { host, port, handshakeTimeoutMs } = settings;
+    const [before, asked] = [this.#listening, this.#asked];
+    if (asked === undefined || asked.host !== host || asked.port !== port) {
+      const { listening, error } = await moveAddresses<Listening>({
+        before,
         host,
-        port: this.#port,
+        port,
+        who: this.#options.who,
+        open: (address, number) => this.#open(address, number, handshakeTimeoutMs),
+        hostOf: (each) => each.host,
+        portOf: (each) => each.port,
+        release: (each) => void closeServer(each),
+        close: closeServer,
       });
+      this.#listening = listening;
+      if (error !== undefined) throw error;
+      for (const each of before) if (!listening.includes(each)) void closeServer(each);
+      this.#tell(host);
     }
+    this.#asked = settings;
+    for (const { server } of this.#listening) setHandshakeTimeout(server, handshakeTimeoutMs);
   }
 
   /** No new connections; those that live go on. */
   async drain(): Promise<void> {
     if (this.#drained) return;
     this.#drained = true;
-    const closed = this.#servers.map(closeServer);
-    for (const server of this.#servers) server.closeIdleConnections();
     // Upgraded sockets keep `close` waiting: it is over when the listening ends.
-    void Promise.all(closed);
+    for (const each of this.#listening) void closeServer(each);
     await Promise.resolve();
   }
 
@@ -119,7 +136,7 @@ export class WorkerListener {
     this.#stopped = true;
     await this.drain();
     // Those that connected and have not asked for anything yet: a closed server looks after them no more.
-    for (const server of this.#servers) server.closeAllConnections();
+    for (const { server } of this.#listening) server.closeAllConnections();
     this.#heartbeat.stop();
     const ending = [...this.#sockets];
     for (const { ws, transport } of ending) {
@@ -131,13 +148,23 @@ export class WorkerListener {
     await Promise.all(ending.map(({ closed }) => closed));
   }
 
-  #listen(host: string, port: number): Promise<Server> {
-    const { handshakeTimeoutMs } = this.#options;
+  #tell(host: string | undefined): void {
+    const [first] = this.#listening as [Listening];
+    const address = formatAddress((first.server.address() as AddressInfo).address, first.port);
+    this.#log.for('iii::engine').info(`Engine listening on address: ${address}`);
+    if (!isLoopback(host)) {
+      this.#log.warn('the worker port can be reached from other machines and has no access rules', {
+        host,
+        port: first.port,
+      });
+    }
+  }
+
+  #open(host: string, port: number, handshakeTimeoutMs: number): Promise<Listening> {
     const server = createServer({
-      headersTimeout: handshakeTimeoutMs,
-      requestTimeout: handshakeTimeoutMs,
       connectionsCheckingInterval: Math.min(handshakeTimeoutMs, TIMEOUT_CHECK_MS),
     });
+    setHandshakeTimeout(server, handshakeTimeoutMs);
     server.on('request', (request, response) => {
       const known = pathOf(request) === '/' || pathOf(request) === '/otel';
       const status = !known ? 404 : request.method === 'GET' ? 400 : 405;
@@ -150,7 +177,7 @@ export class WorkerListener {
       server.once('error', reject);
       server.listen({ host, port }, () => {
         server.removeListener('error', reject);
-        resolve(server);
+        resolve({ host, port: (server.address() as AddressInfo).port, server });
       });
     });
   }
@@ -234,13 +261,16 @@ export class WorkerListener {
   }
 }
 
-function portOf(server: Server): number {
-  return (server.address() as AddressInfo).port;
+function setHandshakeTimeout(server: Server, timeoutMs: number): void {
+  server.headersTimeout = timeoutMs;
+  server.requestTimeout = timeoutMs;
 }
 
-function closeServer(server: Server): Promise<void> {
+/** Stops listening at once, and ends idle connections; resolves when none is left. */
+function closeServer({ server }: Listening): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
+    server.closeIdleConnections();
   });
 }
 

@@ -51,16 +51,16 @@ export function workerManager(parts: () => WorkerManagerParts): WorkerDefinition
       const listener = new WorkerListener({
         core,
         telemetry,
-        host: settings.host,
-        port: settings.port,
         who: host.entryName,
-        handshakeTimeoutMs: settings.handshake_timeout_ms,
         ...(heartbeat === undefined ? {} : { heartbeat }),
         ...(sessionLimits === undefined ? {} : { sessionLimits }),
       });
-      await listener.start();
-      host.reportPort(host.entryName, listener.port);
-      return { drain: () => listener.drain(), stop: () => listener.stop() };
+      const listen = async ({ host: address, port, handshake_timeout_ms }: typeof settings): Promise<void> => {
+        await listener.listen({ host: address, port, handshakeTimeoutMs: handshake_timeout_ms });
+        host.reportPort(host.entryName, listener.port);
+      };
+      await listen(settings);
+      return { reconfigure: listen, drain: () => listener.drain(), stop: () => listener.stop() };
     },
   });
 }

@@ -1,11 +1,12 @@
 /** `worker::add` and `worker::remove`: edits of config.yaml that answer when the engine has taken them. */
 import { stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { JsonValue } from '../core/worker-host.js';
 import { ManifestError, WorkerOpsError } from './errors.js';
 import { meant, notInProject, orEmpty, wait, type ServedProject } from './served-project.js';
-import type { SupervisedEditor } from './project.js';
+import type { SupervisedEdit, SupervisedEditor } from './project.js';
 import { planRun } from './run-plan.js';
 import { isWorkerName, nameRule } from './supervisor.js';
 import { waitReady } from './wait-ready.js';
@@ -68,10 +69,17 @@ export function serveEditFunctions(served: ServedProject): void {
       const names = [...new Set(input.all === true ? local : (input.names ?? []))];
       if (names.length === 0 && input.all !== true)
         throw new WorkerOpsError('W103', 'name at least one worker, or pass all: true');
-      for (const name of names) if (!entries.some((entry) => entry.name === name)) throw notInProject(name, entries);
+      for (const name of names) if (isOtherSpelling(name, served)) throw notInProject(name, entries);
       if (input.yes !== true) throw new WorkerOpsError('W104', 'remove is destructive; pass yes: true', { names });
       if (names.length === 0) return { removed: [] };
-      await editAndApply(served, (editor) => names.forEach((name) => editor.removeWorker(name)), {
+      const remove = (editor: SupervisedEditor): void => {
+        for (const name of names) {
+          // What the engine could not start is in the file, and not among what runs.
+          if (!editor.hasWorker(name)) throw notInProject(name, entries);
+          editor.removeWorker(name);
+        }
+      };
+      await editAndApply(served, remove, {
         isDone: () => !project.entries().some((entry) => names.includes(entry.name)),
       });
       await Promise.all(names.map((name) => supervisor.gone(name)));
@@ -97,16 +105,27 @@ async function addBuiltIn(served: ServedProject, name: string, input: AddRequest
     );
   }
   if (existing !== undefined && input.force !== true) return added(served, name, 'already_current', input.wait);
-  const kept =
-    existing === undefined || input.reset_config === true ? undefined : (existing.rawConfig as JsonValue | undefined);
+  const kept = existing === undefined || input.reset_config === true ? undefined : (existing.template as JsonValue);
   const config = kept ?? known.defaultBlock;
   await editAndApply(
     served,
     (editor) => {
-      if (editor.hasWorker(name)) editor.removeWorker(name);
+      if (editor.hasWorker(name)) {
+        if (existing === undefined && input.force !== true) throw doesNotRun(name, name);
+        editor.removeWorker(name);
+      }
       editor.addWorker(config === undefined ? { name } : { name, config });
     },
-    { isDone: () => project.entries().some((entry) => entry.name === name) },
+    {
+      isDone: () =>
+        project
+          .entries()
+          .some(
+            (entry) =>
+              entry.name === name && (kept !== undefined || isDeepStrictEqual(entry.rawConfig ?? {}, config ?? {})),
+          ),
+      takeBackIfRefused: true,
+    },
   );
   return added(served, name, existing === undefined ? 'installed' : 'replaced', input.wait);
 }
@@ -130,20 +149,42 @@ async function addLocal(served: ServedProject, path: string, input: AddRequest):
       `  - add it anew:              iii worker add ${path} --force\n  - and drop its config too:  iii worker add ${path} --force --reset-config`;
     throw new WorkerOpsError('W111', text, { name });
   }
-  const config = input.reset_config === true ? undefined : (existing?.rawConfig as JsonValue | undefined);
+  const config = input.reset_config === true ? undefined : (existing?.template as JsonValue | undefined);
   if (existing !== undefined) await supervisor.worker(name)?.stop();
   await editAndApply(
     served,
     (editor) => {
-      if (editor.hasWorker(name)) editor.removeWorker(name);
+      if (editor.hasWorker(name)) {
+        if (existing === undefined && input.force !== true) throw doesNotRun(name, path);
+        editor.removeWorker(name);
+      }
       editor.addWorker({ name, workerPath: folder, ...(config === undefined ? {} : { config }) });
     },
-    { isDone: () => supervisor.worker(name)?.folder === folder },
+    { isDone: () => supervisor.worker(name)?.folder === folder, takeBackIfRefused: true },
   );
   const worker = supervisor.worker(name);
   if (existing !== undefined) await worker?.start();
   if (input.wait && worker !== undefined) await waitReady(worker, host.clock);
   return added(served, name, existing === undefined ? 'installed' : 'replaced', input.wait);
+}
+
+/** An entry that the engine could not take: its settings are its writer's, and not to be written over. */
+function doesNotRun(name: string, typed: string): WorkerOpsError {
+  const text =
+    `Worker '${name}' is in config.yaml, and the engine could not apply it; its log says why.\n` +
+    `Correct its entry, or write it anew: iii worker add ${typed} --force`;
+  return new WorkerOpsError('W111', text, { name });
+}
+
+/** Is it another spelling of a built-in that runs? */
+function isOtherSpelling(name: string, { project }: ServedProject): boolean {
+  const entries = project.entries();
+  const builtIn = project.catalog.find(name)?.name;
+  return (
+    builtIn !== undefined &&
+    !entries.some((entry) => entry.name === name) &&
+    entries.some((entry) => entry.canonical === builtIn)
+  );
 }
 
 function added({ host, project }: ServedProject, name: string, status: string, awaited: boolean): JsonValue {
@@ -165,6 +206,8 @@ async function manifestName(folder: string): Promise<string> {
 interface ApplyOptions {
   /** Is the edit in force? */
   isDone(): boolean;
+  /** Leave config.yaml as it was when the engine refuses the edit. */
+  readonly takeBackIfRefused?: boolean;
 }
 
 async function editAndApply(
@@ -176,7 +219,9 @@ async function editAndApply(
   const applied = new Promise<string | undefined>((resolvePromise) => {
     settle = resolvePromise;
   });
+  let isRefused = false;
   const registration = project.onChange((event) => {
+    if (event.kind === 'refused') isRefused = true;
     if (event.kind === 'refused') settle(event.message);
     else if (options.isDone()) settle(undefined);
   });
@@ -185,15 +230,23 @@ async function editAndApply(
     APPLY_TIMEOUT_MS,
   );
   try {
+    let edit: SupervisedEdit | undefined;
     try {
-      await project.edit(change);
+      edit = await project.edit(change);
     } catch (error) {
+      if (error instanceof WorkerOpsError) throw error;
       throw new WorkerOpsError('W130', error instanceof Error ? error.message : String(error));
     }
     if (options.isDone()) return;
     const refusal = await applied;
-    if (refusal !== undefined)
-      throw new WorkerOpsError('W131', `config.yaml was written, but the engine refused it: ${refusal}`);
+    if (refusal === undefined) return;
+    const isBack = isRefused && options.takeBackIfRefused === true && (await edit?.takeBack()) === true;
+    throw new WorkerOpsError(
+      'W131',
+      isBack
+        ? `the engine refused it, and config.yaml is as it was: ${refusal}`
+        : `config.yaml was written, but the engine refused it: ${refusal}`,
+    );
   } finally {
     registration.remove();
     timer.cancel();

@@ -11,7 +11,7 @@ import { TrineError } from '@trine/protocol';
  * - `W110` no such worker, built-in or folder
  * - `W111` a worker of that name is in config.yaml already
  * - `W130` config.yaml could not be written, or the engine was given no file
- * - `W131` config.yaml was written, and the engine refused it
+ * - `W131` the engine refused the edit of config.yaml; the message says whether it was taken back
  * - `W160` the worker could not be installed or started
  * - `W161` the worker was not ready in time
  * - `W180` the manifest is not valid

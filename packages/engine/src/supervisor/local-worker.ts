@@ -85,6 +85,8 @@ export class LocalWorker {
   #process: Launched | undefined;
   #plan: RunPlan | undefined;
   #installed: string | undefined;
+  /** The worker port that the process was told. */
+  #port: number | undefined;
   #wake: () => void = () => undefined;
   /** Somebody wants the process replaced: go round without a delay. */
   #again = false;
@@ -141,11 +143,16 @@ export class LocalWorker {
     await run.done;
   }
 
-  /** Takes another `config:` block: its variables are part of the environment, so a change restarts it. */
+  /**
+   * Takes what the configuration says now. Its `config:` block and the address of the engine are part
+   * of the environment, so a change of either restarts it.
+   */
   reconfigure(entry: Pick<SupervisedEntry, 'rawConfig'>): void {
     const before = flattenConfig(this.#config);
     this.#config = entry.rawConfig;
     if (!isDeepStrictEqual(before, flattenConfig(entry.rawConfig))) this.#replace('its configuration changed');
+    else if (this.#process !== undefined && this.#port !== this.#options.project.port())
+      this.#replace('the worker port of the engine changed');
   }
 
   /** A session of the engine connected or told who it is. */
@@ -233,6 +240,7 @@ export class LocalWorker {
     if (plan === undefined) throw new Error('a worker is started before it is planned');
     // Not from the host's randomness, which a seeded simulation repeats: this tells runs of several engines apart.
     const runId = randomUUID();
+    this.#port = this.#options.project.port();
     const process_ = await launch({
       script: plan.start,
       cwd: this.folder,

@@ -13,6 +13,8 @@ export interface SupervisedEntry {
   readonly canonical: string | undefined;
   /** Its `config:` block as written, placeholders expanded. */
   readonly rawConfig: unknown;
+  /** The block as written, placeholders and all. */
+  readonly template?: unknown;
   /** Absolute folder of a local worker; undefined for built-ins. */
   readonly workerPath: string | undefined;
 }
@@ -39,6 +41,12 @@ export interface SupervisedEditor {
  */
 export type ProjectEvent = { readonly kind: 'applied' } | { readonly kind: 'refused'; readonly message: string };
 
+/** An edit of config.yaml that was written. */
+export interface SupervisedEdit {
+  /** Makes the file what it was. False when it has been changed since, and was left alone. */
+  takeBack(): Promise<boolean>;
+}
+
 export interface SupervisedProject {
   /** Absolute path of config.yaml; undefined when the engine was given its configuration as an object. */
   readonly configPath: string | undefined;
@@ -49,6 +57,9 @@ export interface SupervisedProject {
   entries(): readonly SupervisedEntry[];
   /** Tells of each reload, after the built-ins took it. */
   onChange(listener: (event: ProjectEvent) => void): Registration;
-  /** Edits config.yaml. Resolves once written; an `applied` or `refused` event follows. */
-  edit(change: (editor: SupervisedEditor) => void): Promise<void>;
+  /**
+   * Edits config.yaml. Resolves once written; an `applied` or `refused` event follows. Undefined when
+   * there was nothing to write.
+   */
+  edit(change: (editor: SupervisedEditor) => void): Promise<SupervisedEdit | undefined>;
 }

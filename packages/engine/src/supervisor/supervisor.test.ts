@@ -27,6 +27,7 @@ class Bench {
   readonly changes = new Emitter<ProjectEvent>();
   readonly logged: { readonly message: string; readonly fields: LogFields }[] = [];
   entries: SupervisedEntry[] = [];
+  port = 4711;
   readonly #functions = new Map<string, FunctionDefinition>();
   #running: RunningWorker | undefined;
 
@@ -126,7 +127,7 @@ class Bench {
         notBuilt: (name) => (name === 'iii-cron' ? "'iii-cron' is not in this version" : undefined),
         names: () => ['iii-pubsub', 'pubsub'],
       },
-      port: () => 4711,
+      port: () => this.port,
       entries: () => this.entries,
       onChange: (listener) => this.changes.on(listener),
       edit: async (change) => {
@@ -148,6 +149,7 @@ class Bench {
           this.entries = next;
           this.changes.emit({ kind: 'applied' });
         }, 20);
+        return { takeBack: () => Promise.resolve(false) };
       },
     };
   }
@@ -259,6 +261,14 @@ describe('a local worker', () => {
     await bench.stop();
     expect(await groupWorks(v)).toBe(false);
     expect(bench.clock.pending).toBe(0);
+  });
+
+  it('restarts when the worker port of the engine moves: whatever it starts anew would call the old one', async () => {
+    await bench.add('w', server());
+    expect(await bench.line('w')).toContain('ws://localhost:4711');
+    bench.port = 4712;
+    bench.changes.emit({ kind: 'applied' });
+    expect(await bench.line('w', 2)).toContain('ws://localhost:4712');
   });
 
   it('restarts when its configuration changes, and not when it does not', async () => {

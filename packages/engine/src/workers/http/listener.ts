@@ -98,6 +98,11 @@ export class Listener implements Listening {
     return this.#closing !== undefined;
   }
 
+  /** Gives the address free at once. To be followed by `close`, which ends the connections. */
+  release(): void {
+    this.#app.server.close();
+  }
+
   /** Stops listening and ends idle connections; resolves when the last connection is closed. */
   close(): Promise<void> {
     return (this.#closing ??= this.#app.close());

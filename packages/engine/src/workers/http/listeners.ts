@@ -1,7 +1,7 @@
 /** The addresses this worker listens on: one, or both loopback addresses under one port number. */
 import type { WorkerHost } from '../../core/worker-host.js';
 import type { HttpSettings } from './config.js';
-import { isLoopback, openAddresses } from '../../listener/index.js';
+import { isLoopback, moveAddresses } from '../../listener/index.js';
 import { Listener, type ListenerLimits, type Serve } from './listener.js';
 
 /** Time for open requests of a listener that was replaced, in milliseconds. */
@@ -38,18 +38,23 @@ export class Listeners {
     if (asked !== undefined && asked.host === address.host && asked.port === address.port) return;
     const before = this.#current;
     this.#host.log.info(`Initializing API adapter on port ${address.port}`);
-    const after = await openAddresses({
+    const { listening: after, error } = await moveAddresses({
+      before,
       host: address.host,
       port: address.port,
       who: this.#host.entryName,
-      open: (host, port) => this.#openOrKeep(host, port),
+      open: (host, port) => Listener.open(host, port, this.#serve, this.#limits),
+      hostOf: (listener) => listener.host,
       portOf: (listener) => listener.port,
-      close: async (listener) => {
-        if (!before.includes(listener)) await listener.close();
+      release: (listener) => {
+        listener.release();
+        this.#replace(listener);
       },
+      close: (listener) => listener.close(),
     });
-    this.#asked = { host: address.host, port: address.port };
     this.#current = after;
+    if (error !== undefined) throw error;
+    this.#asked = { host: address.host, port: address.port };
     this.#host.reportPort('http', this.port);
     for (const listener of after) {
       if (!before.includes(listener)) this.#host.log.info(`API listening on address: ${listener.address}`);
@@ -96,16 +101,12 @@ export class Listeners {
   }
 
   #replace(listener: Listener): void {
+    if (this.#closing.has(listener)) return;
     this.#closing.add(listener);
     const timer = this.#host.clock.setTimer(() => listener.destroyConnections(), REPLACED_GRACE_MS);
     void listener.close().then(() => {
       timer.cancel();
       this.#closing.delete(listener);
     });
-  }
-
-  #openOrKeep(host: string, port: number): Promise<Listener> {
-    const open = this.#current.find((listener) => listener.host === host && listener.port === port);
-    return open === undefined ? Listener.open(host, port, this.#serve, this.#limits) : Promise.resolve(open);
   }
 }

@@ -190,6 +190,40 @@ describe('a changed configuration', () => {
     ).toBe(true);
   });
 
+  it.each(['0.0.0.0', '::'])('of the host alone moves to %s under the same port, and back', async (host) => {
+    const bed = await start({ port: 0 });
+    const { port } = bed;
+    let finish: ((outcome: Outcome) => void) | undefined;
+    bed.invoke = () => new Promise((resolve) => (finish = resolve));
+    const open = await dial(port, GET);
+    await waitFor(() => finish);
+    await bed.worker?.reconfigure?.({ port, host });
+    expect(bed.port).toBe(port);
+    finish?.({ ok: true, result: Payload.fromValue({ body: 'late' }) });
+    await waitFor(open.ended);
+    expect(open.text()).toContain('"late"');
+    bed.invoke = () => Promise.resolve({ ok: true, result: undefined });
+    expect((await bed.get()).status).toBe(204);
+    expect(bed.lines.some((line) => line.includes('other machines'))).toBe(true);
+    await bed.worker?.reconfigure?.({ port });
+    expect((await bed.get()).status).toBe(204);
+  });
+
+  it('of the host alone that cannot be bound leaves it listening where it was', async () => {
+    const bed = await start({ port: 0, host: '0.0.0.0' });
+    const { port } = bed;
+    const other = createServer();
+    servers.push(other);
+    other.listen({ port, host: '::1' });
+    await once(other, 'listening');
+    await expect(bed.worker?.reconfigure?.({ port })).rejects.toMatchObject({ code: 'port_taken' });
+    expect((await bed.get()).status).toBe(200);
+    other.close();
+    await once(other, 'close');
+    await bed.worker?.reconfigure?.({ port });
+    expect((await bed.get()).status).toBe(200);
+  });
+
   it('from one loopback address to both keeps the one that is open', async () => {
     const bed = await start({ port: 0, host: '127.0.0.1' });
     const { port } = bed;
