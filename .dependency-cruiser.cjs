@@ -6,7 +6,7 @@
 const ENGINE = '^packages/engine/src/';
 
 /** Rooms of the engine beside `core/` and `workers/`. */
-const ROOMS = ['storage', 'config', 'listener', 'supervisor'];
+const ROOMS = ['storage', 'config', 'listener', 'supervisor', 'values', 'remote'];
 
 /** The one constant that everybody may know. */
 const VERSION = `${ENGINE}version[.]ts$`;
@@ -89,7 +89,7 @@ module.exports = {
       name: 'workers-know-the-core',
       severity: 'error',
       comment:
-        'A built-in gets a WorkerHost and nothing else; of storage it knows the contract of a store module. The two whose subject a room is see that room through its index.',
+        'A built-in gets a WorkerHost and nothing else; of storage it knows the contract of a store module. Some rooms it sees through their index.',
       from: { path: `${ENGINE}workers/([^/]+)/`, pathNot: '[.]test[.]ts$' },
       to: {
         path: ENGINE,
@@ -97,7 +97,7 @@ module.exports = {
           `${ENGINE}core/`,
           `${ENGINE}workers/`,
           `${ENGINE}storage/store-module[.]ts$`,
-          `${ENGINE}(listener|config)/index[.]ts$`,
+          `${ENGINE}(listener|config|values|remote)/index[.]ts$`,
           VERSION,
         ],
       },

@@ -64,6 +64,8 @@ const START_ORDER = [
   'database',
   'queue',
   'pubsub',
+  'stream',
+  'bridge',
   'http',
   'iii-worker-manager',
 ];

@@ -1,6 +1,6 @@
 export { isLoopback, moveAddresses, openAddresses, type AddressOptions, type MoveOptions } from './addresses.js';
 export { formatAddress } from './format-address.js';
 export { bindError, ListenerCode } from './errors.js';
-export type { HeartbeatOptions } from './heartbeat.js';
+export { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
 export { WorkerListener, type WorkerListenerOptions } from './worker-listener.js';
 export { workerManager, DEFAULT_WORKER_PORT, type WorkerManagerParts } from './worker-manager.js';

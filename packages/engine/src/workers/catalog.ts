@@ -6,6 +6,7 @@ import type { Catalog, CatalogEntry, ConfigurationSource } from '../config/index
 import type { LogOutput } from '../core/log-writer.js';
 import type { WorkerDefinition } from '../core/worker-host.js';
 import { workerManager, type WorkerManagerParts } from '../listener/index.js';
+import { bridgeWorker } from './bridge/index.js';
 import { configurationWorker } from './configuration/index.js';
 import { httpWorker } from './http/index.js';
 import { databaseWorker } from './database/index.js';
@@ -13,6 +14,7 @@ import { observabilityWorker } from './observability/index.js';
 import { pubsubWorker } from './pubsub/index.js';
 import { queueWorker } from './queue/index.js';
 import { stateWorker } from './state/index.js';
+import { streamWorker } from './stream/index.js';
 
 /** What some built-ins need of the engine they run in, beside their host. */
 export interface CatalogParts {
@@ -30,6 +32,8 @@ export function builtInWorkers(parts: CatalogParts): ReadonlyMap<string, WorkerD
     databaseWorker,
     queueWorker,
     pubsubWorker,
+    streamWorker,
+    bridgeWorker,
     httpWorker,
     workerManager(parts.workerPort),
   ];
@@ -48,12 +52,8 @@ const BARE: ReadonlyMap<string, z.ZodType> = new Map<string, z.ZodType>([
 
 /** Names of the reference that this version lacks. */
 const NOT_BUILT: ReadonlySet<string> = new Set([
-  'iii-stream',
-  'stream',
   'iii-cron',
   'cron',
-  'iii-bridge',
-  'bridge',
   'iii-exec',
   'exec',
   'iii-sandbox',

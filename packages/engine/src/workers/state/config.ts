@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { remoteUrl } from '../../remote/index.js';
 
 const kvConfig = z.strictObject({
   store_method: z
@@ -16,6 +17,12 @@ const kvConfig = z.strictObject({
   save_interval_ms: z.number().int().nullish().describe('Accepted and ignored: writes are never delayed.'),
 });
 
+const bridgeConfig = z.strictObject({
+  bridge_url: remoteUrl
+    .nullish()
+    .describe("The other engine's worker port. Default `ws://localhost:49134`. State is kept there."),
+});
+
 const elsewhere = z.looseObject({}).nullish();
 
 export const stateConfig = z
@@ -24,7 +31,7 @@ export const stateConfig = z
       .discriminatedUnion('name', [
         z.strictObject({ name: z.literal('kv'), config: kvConfig.nullish() }),
         z.strictObject({ name: z.literal('redis'), config: elsewhere }),
-        z.strictObject({ name: z.literal('bridge'), config: elsewhere }),
+        z.strictObject({ name: z.literal('bridge'), config: bridgeConfig.nullish() }),
       ])
       .nullish()
       .describe('Where state lives. Default `kv`.'),
@@ -45,6 +52,9 @@ export const stateConfig = z
 
 export type StateConfig = z.infer<typeof stateConfig>;
 
+/** The worker port of an engine on this machine. */
+const DEFAULT_BRIDGE_URL = 'ws://localhost:49134';
+
 /** What `iii worker add state` writes. */
 export const defaultBlock = {
   adapter: { name: 'kv', config: { store_method: 'file_based', file_path: './data/state_store.db' } },
@@ -53,14 +63,24 @@ export const defaultBlock = {
 /** @throws Error for an adapter that this version does not have */
 export function validateStateConfig(config: StateConfig): void {
   const name = config?.adapter?.name ?? 'kv';
-  if (name !== 'kv') throw new Error(`adapter.name: the ${name} adapter of state is not in this version: use kv`);
+  if (name === 'redis') throw new Error(`adapter.name: the ${name} adapter of state is not in this version: use kv`);
 }
 
-/** The file that a configuration names; undefined = the engine's own. */
-export function stateFile(config: StateConfig, projectDir: string): string | undefined {
-  const kv = config?.adapter?.name === 'kv' ? config.adapter.config : undefined;
-  if (kv?.store_method === 'in_memory') return ':memory:';
-  return typeof kv?.file_path === 'string' ? resolve(projectDir, kv.file_path) : undefined;
+/** Where state is kept. */
+export type StatePlace =
+  | { readonly kind: 'bridge'; readonly url: string }
+  /** `file` undefined = the engine's own; `:memory:` keeps nothing. */
+  | { readonly kind: 'kv'; readonly file: string | undefined };
+
+export function statePlace(config: StateConfig, projectDir: string): StatePlace {
+  const adapter = config?.adapter;
+  if (adapter?.name === 'bridge') return { kind: 'bridge', url: adapter.config?.bridge_url ?? DEFAULT_BRIDGE_URL };
+  const kv = adapter?.name === 'kv' ? adapter.config : undefined;
+  if (kv?.store_method === 'in_memory') return { kind: 'kv', file: ':memory:' };
+  return {
+    kind: 'kv',
+    file: typeof kv?.file_path === 'string' ? resolve(projectDir, kv.file_path) : undefined,
+  };
 }
 
 /** Undefined = no limit. */

@@ -1,16 +1,17 @@
 /**
  * The state functions. Hot path: inputs are scanned, not parsed, values stay raw text, and `get`
  * answers in the same turn when the value is in memory. Guarded by the state rows of the benchmarks.
+ *
+ * Events keep the order of the commits: every write emits in the first step after its adapter's answer.
  */
 import { Payload } from '@trine/protocol';
 import { z } from 'zod';
 import { RawInput } from '../../core/raw-input.js';
 import type { FunctionDefinition, HandlerContext } from '../../core/worker-host.js';
+import { compactBytes, readUpdateOps, updateErrorsSchema, updateOpSchema } from '../../values/index.js';
 import type { StateAdapter } from './adapters/index.js';
 import { storeError, valueTooLarge } from './errors.js';
 import type { StateEvent, StateEvents } from './events.js';
-import { compactBytes } from './json-text.js';
-import { readUpdateOps } from './update-input.js';
 
 /** What the functions work on; its members change with the configuration. */
 export interface StateService {
@@ -23,21 +24,6 @@ export interface StateService {
 
 const address = { scope: z.string(), key: z.string() };
 const change = z.object({ old_value: z.unknown().describe('null when the key was new'), new_value: z.unknown() });
-const keyPath = z.string().describe('One literal first-level key; empty = the root.');
-const anyPath = z
-  .union([z.string(), z.array(z.string())])
-  .nullish()
-  .describe('One literal key, or literal nested segments.');
-
-const updateOp = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('set'), path: keyPath, value: z.unknown() }),
-  z.object({ type: z.literal('merge'), path: anyPath, value: z.unknown() }),
-  z.object({ type: z.literal('increment'), path: keyPath, by: z.number().int() }),
-  z.object({ type: z.literal('decrement'), path: keyPath, by: z.number().int() }),
-  z.object({ type: z.literal('append'), path: anyPath, value: z.unknown() }),
-  z.object({ type: z.literal('remove'), path: keyPath }),
-]);
-
 export function stateFunctions(service: StateService): FunctionDefinition[] {
   const emit = (
     type: StateEvent['type'],
@@ -63,7 +49,7 @@ export function stateFunctions(service: StateService): FunctionDefinition[] {
         const key = input.string('key');
         const value = input.text('value') ?? input.text('data') ?? input.requiredText('value');
         checkSize(value, service.maxValueBytes);
-        return service.adapter.set(scope, key, value).then(
+        return service.adapter.set(scope, key, value, context).then(
           (old) => {
             emit(old === undefined ? 'state:created' : 'state:updated', scope, key, old, value, context);
             return Payload.fromJson(`{"old_value":${old ?? 'null'},"new_value":${value}}`);
@@ -79,9 +65,9 @@ export function stateFunctions(service: StateService): FunctionDefinition[] {
       description: 'Get a value from state',
       raw: true,
       request: z.object(address),
-      handler(_input, { payload }) {
-        const input = new RawInput('state::get', payload);
-        const value = service.adapter.get(input.string('scope'), input.string('key'));
+      handler(_input, context) {
+        const input = new RawInput('state::get', context.payload);
+        const value = service.adapter.get(input.string('scope'), input.string('key'), context);
         if (typeof value === 'string') return Payload.fromJson(value);
         return value?.then(result, (error: unknown) => {
           throw storeError('get', error);
@@ -93,42 +79,45 @@ export function stateFunctions(service: StateService): FunctionDefinition[] {
       description: 'Delete a value from state',
       raw: true,
       request: z.object(address),
-      async handler(_input, context) {
+      handler(_input, context) {
         const input = new RawInput('state::delete', context.payload);
         const scope = input.string('scope');
         const key = input.string('key');
-        const old = await service.adapter.delete(scope, key).catch((error: unknown) => {
-          throw storeError('delete', error);
-        });
-        emit('state:deleted', scope, key, old, undefined, context);
-        return result(old);
+        return service.adapter.delete(scope, key, context).then(
+          (old) => {
+            emit('state:deleted', scope, key, old, undefined, context);
+            return result(old);
+          },
+          (error: unknown) => {
+            throw storeError('delete', error);
+          },
+        );
       },
     },
     {
       id: 'state::update',
       description: 'Update a value in state',
       raw: true,
-      request: z.object({ ...address, ops: z.array(updateOp) }),
-      response: change.extend({
-        errors: z
-          .array(z.object({ op_index: z.number().int(), code: z.string(), message: z.string(), doc_url: z.string() }))
-          .optional()
-          .describe('Operations that were skipped. Left out when there are none.'),
-      }),
-      async handler(_input, context) {
+      request: z.object({ ...address, ops: z.array(updateOpSchema) }),
+      response: change.extend({ errors: updateErrorsSchema }),
+      handler(_input, context) {
         const input = new RawInput('state::update', context.payload);
         const scope = input.string('scope');
         const key = input.string('key');
         const ops = readUpdateOps('state::update', input.requiredText('ops'));
         const limit = service.maxValueBytes;
-        const answer = await service.adapter.update(scope, key, ops, limit).catch((error: unknown) => {
-          throw storeError('update', error);
-        });
-        if ('tooLarge' in answer) throw valueTooLarge(answer.tooLarge, limit ?? 0);
-        const { old, value, errors } = answer;
-        emit(old === undefined ? 'state:created' : 'state:updated', scope, key, old, value, context);
-        const skipped = errors.length === 0 ? '' : `,"errors":${JSON.stringify(errors)}`;
-        return Payload.fromJson(`{"old_value":${old ?? 'null'},"new_value":${value}${skipped}}`);
+        return service.adapter.update(scope, key, ops, limit, context).then(
+          (answer) => {
+            if ('tooLarge' in answer) throw valueTooLarge(answer.tooLarge, limit ?? 0);
+            const { old, value, errors } = answer;
+            emit(old === undefined ? 'state:created' : 'state:updated', scope, key, old, value, context);
+            const skipped = errors.length === 0 ? '' : `,"errors":${JSON.stringify(errors)}`;
+            return Payload.fromJson(`{"old_value":${old ?? 'null'},"new_value":${value}${skipped}}`);
+          },
+          (error: unknown) => {
+            throw storeError('update', error);
+          },
+        );
       },
     },
     {
@@ -137,9 +126,9 @@ export function stateFunctions(service: StateService): FunctionDefinition[] {
       raw: true,
       request: z.object({ scope: address.scope }),
       response: z.array(z.unknown()),
-      async handler(_input, { payload }) {
-        const scope = new RawInput('state::list', payload).string('scope');
-        const values = await service.adapter.list(scope).catch((error: unknown) => {
+      async handler(_input, context) {
+        const scope = new RawInput('state::list', context.payload).string('scope');
+        const values = await service.adapter.list(scope, context).catch((error: unknown) => {
           throw storeError('list', error);
         });
         return Payload.fromJson(values);
@@ -151,8 +140,8 @@ export function stateFunctions(service: StateService): FunctionDefinition[] {
       raw: true,
       request: z.object({}),
       response: z.object({ groups: z.array(z.string()) }),
-      async handler() {
-        const groups = await service.adapter.listScopes().catch((error: unknown) => {
+      async handler(_input, context) {
+        const groups = await service.adapter.listScopes(context).catch((error: unknown) => {
           throw storeError('listGroups', error);
         });
         return { groups };

@@ -1,12 +1,14 @@
+import { isDeepStrictEqual } from 'node:util';
 import { defineWorker } from '../../core/worker-host.js';
-import { openKv, type StateAdapter } from './adapters/index.js';
+import { openBridge, openKv, type StateAdapter } from './adapters/index.js';
 import {
   defaultBlock,
   maxValueBytes,
   stateConfig,
-  stateFile,
+  statePlace,
   validateStateConfig,
   type StateConfig,
+  type StatePlace,
 } from './config.js';
 import { StateEvents } from './events.js';
 import { stateFunctions, type StateService } from './functions.js';
@@ -22,15 +24,16 @@ export const stateWorker = defineWorker<StateConfig>({
   validate: validateStateConfig,
 
   async start(host, config) {
-    const open = (file: string | undefined): Promise<StateAdapter> => {
-      if (file === ':memory:')
+    const open = async (at: StatePlace): Promise<StateAdapter> => {
+      if (at.kind === 'bridge') return openBridge(host, at.url);
+      if (at.file === ':memory:')
         host.log.warn('state is kept in memory only: it is gone when the engine stops', { store_method: 'in_memory' });
-      return openKv(host.storage, file);
+      return openKv(host.storage, at.file);
     };
-    let file = stateFile(config, host.projectDir);
+    let place = statePlace(config, host.projectDir);
     const events = new StateEvents(host);
     const service: StateService = {
-      adapter: await open(file),
+      adapter: await open(place),
       triggersEnabled: config?.triggers_enabled ?? true,
       maxValueBytes: maxValueBytes(config),
       events,
@@ -41,12 +44,12 @@ export const stateWorker = defineWorker<StateConfig>({
     return {
       async reconfigure(changed) {
         const next = changed as StateConfig;
-        const nextFile = stateFile(next, host.projectDir);
+        const nextPlace = statePlace(next, host.projectDir);
         const previous = service.adapter;
-        const moved = nextFile !== file;
-        if (moved) service.adapter = await open(nextFile);
-        // The whole configuration changes in this turn; what is under way on the old file ends there.
-        file = nextFile;
+        const moved = !isDeepStrictEqual(nextPlace, place);
+        if (moved) service.adapter = await open(nextPlace);
+        // The whole configuration changes in this turn; what is under way on the old place ends there.
+        place = nextPlace;
         service.triggersEnabled = next?.triggers_enabled ?? true;
         service.maxValueBytes = maxValueBytes(next);
         if (moved) await previous.close();

@@ -1,7 +1,6 @@
 /** The SQL of state: one row per key, in the order of their creation. Runs inside the storage thread. */
 import { defineStore, type Database } from '../../storage/store-module.js';
-import { compactBytes } from './json-text.js';
-import { applyUpdateOps, type UpdateOp, type UpdateOpError } from './update-ops.js';
+import { applyUpdateOps, compactBytes, type UpdateOp, type UpdateOpError } from '../../values/index.js';
 
 /** Longest answer of a list, in UTF-16 units: what one message to a worker can carry. */
 const MAX_LIST_LENGTH = 64 * 1024 * 1024;

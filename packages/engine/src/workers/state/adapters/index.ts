@@ -1,25 +1,34 @@
-import type { UpdateOp } from '../update-ops.js';
+import type { RemoteContext } from '../../../remote/index.js';
+import type { UpdateOp } from '../../../values/index.js';
 import type { UpdateAnswer } from '../store.js';
 
 /**
  * Where state lives. Values are raw JSON texts. Writes settle after they are durable; all operations
- * are linearizable per key.
+ * are linearizable per key, and answers of one key settle in the order of the commits. The context of a
+ * call goes with it where it leaves this engine.
  */
 export interface StateAdapter {
   /** Undefined = no such key. A value, not a promise, where it is in memory. */
-  get(scope: string, key: string): string | undefined | Promise<string | undefined>;
+  get(scope: string, key: string, context: RemoteContext): string | undefined | Promise<string | undefined>;
   /** Returns the value before. */
-  set(scope: string, key: string, value: string): Promise<string | undefined>;
+  set(scope: string, key: string, value: string, context: RemoteContext): Promise<string | undefined>;
   /** Returns the value that was there. */
-  delete(scope: string, key: string): Promise<string | undefined>;
+  delete(scope: string, key: string, context: RemoteContext): Promise<string | undefined>;
   /** @param maxBytes - largest result that is stored, as compact JSON in bytes */
-  update(scope: string, key: string, ops: readonly UpdateOp[], maxBytes: number | undefined): Promise<UpdateAnswer>;
+  update(
+    scope: string,
+    key: string,
+    ops: readonly UpdateOp[],
+    maxBytes: number | undefined,
+    context: RemoteContext,
+  ): Promise<UpdateAnswer>;
   /** The values of a scope as one JSON array, in the order in which their keys were first set. */
-  list(scope: string): Promise<string>;
+  list(scope: string, context: RemoteContext): Promise<string>;
   /** Scopes that hold a key, sorted. */
-  listScopes(): Promise<string[]>;
+  listScopes(context: RemoteContext): Promise<string[]>;
   /** Lets what is under way finish, then closes. */
   close(): Promise<void>;
 }
 
+export { openBridge } from './bridge.js';
 export { openKv } from './kv.js';

@@ -3,8 +3,7 @@ import { tempFolder, waitFor, type TempFolder } from '@trine/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { OpenStoreOptions, Storage, Store, StoreValue } from '../../../core/store.js';
 import { StorageThreads } from '../../../storage/index.js';
-import { readUpdateOps } from '../update-input.js';
-import { ValueCache } from '../value-cache.js';
+import { readUpdateOps, ValueCache } from '../../../values/index.js';
 import { cacheId, openKv } from './kv.js';
 
 /** The real storage, with answers that can be held back after the operation is done. */

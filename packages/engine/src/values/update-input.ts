@@ -1,5 +1,5 @@
 import { MAX_JSON_DEPTH, scanObject, type ObjectSpans } from '@trine/protocol';
-import { deserializationError, jsonKind } from '../../core/raw-input.js';
+import { deserializationError, jsonKind } from '../core/raw-input.js';
 import { elementTexts, nestingDepth } from './json-text.js';
 import type { Path, UpdateOp } from './update-ops.js';
 
@@ -32,6 +32,16 @@ export function readUpdateOps(functionId: string, text: string): UpdateOp[] {
     );
   }
   return elements.map((element, index) => new OpInput(functionId, index, element).read());
+}
+
+/** The operations as JSON again, for another engine. */
+export function updateOpsText(ops: readonly UpdateOp[]): string {
+  const texts = ops.map((op) => {
+    const path = JSON.stringify(op.type === 'merge' || op.type === 'append' ? op.path : (op.path[0] ?? ''));
+    const amount = 'by' in op ? `,"by":${op.by}` : 'value' in op ? `,"value":${op.value}` : '';
+    return `{"type":"${op.type}","path":${path}${amount}}`;
+  });
+  return `[${texts.join(',')}]`;
 }
 
 class OpInput {

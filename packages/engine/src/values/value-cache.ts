@@ -1,6 +1,6 @@
 /**
  * Values in memory, bounded in bytes. Absence is remembered too. A cache of committed values: who
- * fills it sees to that (`adapters/kv.ts`).
+ * fills it sees to that (`read-through.ts`).
  *
  * Eviction is "second chance": a hit only sets a mark, and a marked value whose turn it is goes back
  * in line once, without its mark.

@@ -7,7 +7,7 @@
  * (`increment` and `append` at the root then start from nothing); any operation that succeeds clears it.
  */
 import { scanObject } from '@trine/protocol';
-import { jsonKind, type JsonKind } from '../../core/raw-input.js';
+import { jsonKind, type JsonKind } from '../core/raw-input.js';
 import { concatStrings, nestingDepth, pushElement } from './json-text.js';
 
 /** Literal segments; empty = the root. */
