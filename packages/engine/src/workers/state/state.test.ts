@@ -91,6 +91,26 @@ describe('state', () => {
     raw.drop();
   });
 
+  it('tells of writes of one key in the order of their commits, whatever they are', async () => {
+    await startState();
+    const worker = engine.worker('listener');
+    const seen: Change[] = [];
+    worker.registerFunction('seen', (change: Change) => void seen.push(change));
+    await worker.registerTrigger({ type: 'state', function_id: 'seen', config: {} }).ready;
+    await call('set', { scope: 's', key: 'k', value: 0 });
+    const writes: Promise<unknown>[] = [];
+    for (let i = 1; i <= 20; i++) {
+      writes.push(call('delete', { scope: 's', key: 'k' }));
+      writes.push(call('set', { scope: 's', key: 'k', value: i }));
+      writes.push(call('update', { scope: 's', key: 'k', ops: [{ type: 'set', path: '', value: i + 0.5 }] }));
+    }
+    await Promise.all(writes);
+    await waitFor(() => seen.length === 61);
+    for (const [i, change] of seen.entries()) {
+      if (i > 0) expect(change.old_value, `event ${i}`).toEqual(seen[i - 1]?.new_value);
+    }
+  });
+
   it('keeps the text of numbers over sockets, updates and a restart', async () => {
     const config = {
       adapter: { name: 'kv', config: { store_method: 'file_based', file_path: './data/state_store.db' } },
@@ -349,7 +369,7 @@ describe('state', () => {
         { adapter: { name: 'redis', config: { redis_url: 'redis://localhost' } } },
         /redis adapter of state is not in this version/,
       ],
-      [{ adapter: { name: 'bridge' } }, /bridge adapter of state is not in this version/],
+      [{ adapter: { name: 'bridge', config: { bridge_url: 'http://x' } } }, /must be the address of a worker port/],
       [{ adapter: { name: 'kv', config: { store_method: 'file' } } }, /store_method/],
       [{ adapter: { name: 'kv', config: { file_pth: 'x' } } }, /file_pth/],
       [{ max_values_bytes: 1 }, /max_values_bytes/],
