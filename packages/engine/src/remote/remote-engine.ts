@@ -240,10 +240,7 @@ export class RemoteEngine {
     const waiting: WaitingCall = { ...open, text, timeoutMs };
     this.#waiting.add(waiting);
     this.#waitingLength += text.length;
-    waiting.timer = this.#options.clock.setTimer(
-      () => this.#refuse(waiting),
-      Math.min(timeoutMs, CONNECT_PATIENCE_MS),
-    );
+    waiting.timer = this.#options.clock.setTimer(() => this.#refuse(waiting), Math.min(timeoutMs, CONNECT_PATIENCE_MS));
   }
 
   #send(call: OpenCall, text: string, timeoutMs: number): void {
@@ -269,8 +266,7 @@ export class RemoteEngine {
 
   #refuse(call: WaitingCall): void {
     this.#unqueue(call);
-    if (call.settle !== undefined)
-      fail(call.settle, unreachable(this.url, call.functionId, this.#reason), 'refused');
+    if (call.settle !== undefined) fail(call.settle, unreachable(this.url, call.functionId, this.#reason), 'refused');
   }
 
   #unqueue(call: WaitingCall): void {
@@ -304,7 +300,8 @@ export class RemoteEngine {
     ws.on('ping', heard);
     ws.on('pong', heard);
     ws.on('error', (error) => {
-      if (this.#ws === ws) this.#reason = error.message === '' ? ((error as NodeJS.ErrnoException).code ?? 'failed') : error.message;
+      if (this.#ws === ws)
+        this.#reason = error.message === '' ? ((error as NodeJS.ErrnoException).code ?? 'failed') : error.message;
     });
     ws.on('close', (code) => {
       if (this.#ws === ws) this.#ended(code);
@@ -455,7 +452,11 @@ export class RemoteEngine {
 /** Most of an error frame that is told. */
 const MAX_REASON_LENGTH = 300;
 
-function fail(settle: (outcome: Outcome) => void, error: ErrorBody, cause: 'refused' | 'lost' | 'timeout' | 'handler'): void {
+function fail(
+  settle: (outcome: Outcome) => void,
+  error: ErrorBody,
+  cause: 'refused' | 'lost' | 'timeout' | 'handler',
+): void {
   settle({ ok: false, error, cause });
 }
 

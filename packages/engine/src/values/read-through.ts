@@ -49,11 +49,7 @@ export class ReadThrough {
    * Follows a write and remembers the key's new value when it is committed. Answers of one store settle
    * in the order of its commits.
    */
-  write<T>(
-    id: string,
-    answer: Promise<T>,
-    newValue: (answer: T) => string | undefined | typeof UNCHANGED,
-  ): Promise<T> {
+  write<T>(id: string, answer: Promise<T>, newValue: (answer: T) => string | undefined | typeof UNCHANGED): Promise<T> {
     const activity = this.#activity(id);
     activity.writes++;
     if (activity.reads > 0) activity.overlapped = true;

@@ -20,7 +20,11 @@ const kvConfig = z.strictObject({
     .nullish()
     .describe("The SQLite file, relative to the project folder. Default: the engine's own file in the data folder."),
   save_interval_ms: z.number().int().nullish().describe('Accepted and ignored: writes are never delayed.'),
-  channel_size: z.number().int().nullish().describe('Accepted and ignored: what waits for a client is bounded in bytes.'),
+  channel_size: z
+    .number()
+    .int()
+    .nullish()
+    .describe('Accepted and ignored: what waits for a client is bounded in bytes.'),
 });
 
 const bridgeConfig = z.strictObject({
@@ -30,7 +34,12 @@ const bridgeConfig = z.strictObject({
 });
 
 const streamObject = z.strictObject({
-  port: z.int().min(0).max(MAX_PORT).default(DEFAULT_PORT).describe('Port of the socket for clients. 0 = a free one. Live.'),
+  port: z
+    .int()
+    .min(0)
+    .max(MAX_PORT)
+    .default(DEFAULT_PORT)
+    .describe('Port of the socket for clients. 0 = a free one. Live.'),
   host: z
     .string()
     .min(1)

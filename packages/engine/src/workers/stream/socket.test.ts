@@ -137,9 +137,20 @@ describe('the stream socket', () => {
     it('take binary frames, ignore what is empty or cannot be understood, and answer pings', async () => {
       await start();
       const client = await connect();
-      for (const bad of ['', ' ', 'x', '1', '{}', '{"type":"shout","data":{}}', '{"type":"join","data":{"streamName":1}}'])
+      for (const bad of [
+        '',
+        ' ',
+        'x',
+        '1',
+        '{}',
+        '{"type":"shout","data":{}}',
+        '{"type":"join","data":{"streamName":1}}',
+      ])
         client.send(bad);
-      client.send({ type: 'join', data: { subscriptionId: 'one', streamName: 'clicks', groupId: 'all' } }, { binary: true });
+      client.send(
+        { type: 'join', data: { subscriptionId: 'one', streamName: 'clicks', groupId: 'all' } },
+        { binary: true },
+      );
       await client.event('sync');
       expect(client.isOpen).toBe(true);
       expect(client.frames).toHaveLength(1);
@@ -151,7 +162,8 @@ describe('the stream socket', () => {
       let stop = false;
       let written = 0;
       const write = async (): Promise<void> => {
-        while (!stop) await call('update', { ...at('n'), ops: [{ type: 'increment', path: '', by: 1 }] }).then(() => written++);
+        while (!stop)
+          await call('update', { ...at('n'), ops: [{ type: 'increment', path: '', by: 1 }] }).then(() => written++);
       };
       const writers = [write(), write(), write()];
       const seen: { start: number; numbers: number[] }[] = [];
@@ -200,8 +212,12 @@ describe('the stream socket', () => {
       const port = engine.ports['stream'] as number;
       await expect(connect({ path: '/stream' })).rejects.toThrow('404');
       await expect(connect({ path: '/?token=1' })).resolves.toBeDefined();
-      expect(await rawExchange(port, 'GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n')).toContain('400 Bad Request');
-      expect(await rawExchange(port, 'GET /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n')).toContain('404 Not Found');
+      expect(await rawExchange(port, 'GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n')).toContain(
+        '400 Bad Request',
+      );
+      expect(await rawExchange(port, 'GET /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n')).toContain(
+        '404 Not Found',
+      );
       expect(logged.join('')).toContain(`Stream API listening on address: 127.0.0.1:${port}`);
     });
 
@@ -297,7 +313,12 @@ describe('the stream socket', () => {
       await client.settled();
       expect(client.types.includes('create')).toBe(allowed);
       if (allowed) return;
-      expect(client.frames[0]).toMatchObject({ streamName: 'clicks', groupId: 'all', id: 'a', event: { type: 'unauthorized' } });
+      expect(client.frames[0]).toMatchObject({
+        streamName: 'clicks',
+        groupId: 'all',
+        id: 'a',
+        event: { type: 'unauthorized' },
+      });
       client.drop();
       await waitFor(() => left.length === 1);
       expect(left[0]?.subscription_id).toBe('settled');
@@ -467,7 +488,9 @@ describe('the stream socket', () => {
     await call('set', { ...at('a'), data: 2 });
     await client.event('update');
 
-    await write('      host: 127.0.0.1\n      adapter:\n        name: kv\n        config:\n          file_path: data/other\n');
+    await write(
+      '      host: 127.0.0.1\n      adapter:\n        name: kv\n        config:\n          file_path: data/other\n',
+    );
     expect((await client.event('sync', ({ event }) => (event.data as unknown[]).length === 0)).event.data).toEqual([]);
     await call('set', { ...at('b'), data: 3 });
     await client.event('create', ({ id }) => id === 'b');

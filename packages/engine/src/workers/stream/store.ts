@@ -89,9 +89,7 @@ export default defineStore({
 
   reads(db: Database) {
     // Index: the unique one on (stream, group_id, item), for all of these.
-    const find = db
-      .prepare('SELECT value FROM stream_items WHERE stream = ? AND group_id = ? AND item = ?')
-      .pluck();
+    const find = db.prepare('SELECT value FROM stream_items WHERE stream = ? AND group_id = ? AND item = ?').pluck();
     const all = db.prepare('SELECT value FROM stream_items WHERE stream = ? AND group_id = ? ORDER BY seq').pluck();
     const firstGroup = db.prepare('SELECT min(group_id) FROM stream_items WHERE stream = ?').pluck();
     const nextGroup = db.prepare('SELECT min(group_id) FROM stream_items WHERE stream = ? AND group_id > ?').pluck();

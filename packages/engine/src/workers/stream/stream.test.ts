@@ -184,7 +184,10 @@ describe('streams', () => {
       await call('send', { stream_name: 'clicks', group_id: 'all', type: 'typing', data: 1, id: 'a' });
       await waitFor(() => seen.length === 8);
       const sent = seen.slice(6).sort((a, b) => (a.id ?? '').localeCompare(b.id ?? ''));
-      expect(sent[0]).toMatchObject({ id: null, event: { type: 'event', event: { type: 'typing', data: { who: 'x' } } } });
+      expect(sent[0]).toMatchObject({
+        id: null,
+        event: { type: 'event', event: { type: 'typing', data: { who: 'x' } } },
+      });
       expect(sent[1]).toMatchObject({ id: 'a', event: { type: 'event', event: { type: 'typing', data: 1 } } });
     });
 
@@ -338,11 +341,12 @@ describe('streams', () => {
     await start();
     const refused = (config: object): Promise<unknown> =>
       createEngine({ cwd: folder.path, config: { workers: [{ name: 'iii-stream', config }] } });
-    await expect(refused({ adapter: { name: 'redis' } })).rejects.toThrow(/redis adapter of stream is not in this version/);
+    await expect(refused({ adapter: { name: 'redis' } })).rejects.toThrow(
+      /redis adapter of stream is not in this version/,
+    );
     await expect(refused({ auth: 'x' })).rejects.toThrow(/auth/);
     await expect(refused({ adapter: { name: 'bridge', config: { bridge_url: 'x' } } })).rejects.toThrow(/bridge_url/);
   });
 });
 
 const ID = '00000000-0000-4000-8000-000000000001';
-

@@ -76,9 +76,7 @@ export class Streams {
   set(at: Address, value: string, context: HandlerContext): Promise<UpdateChange> {
     const custom = customFunction(this.#host, 'set', at.stream);
     const change =
-      custom === undefined
-        ? this.#adapter.set(at, value, context)
-        : writeCustom(this.#host, custom, context, 'set');
+      custom === undefined ? this.#adapter.set(at, value, context) : writeCustom(this.#host, custom, context, 'set');
     return change.then(
       (done) => this.#written(at, { value, errors: [], ...done }, context, custom !== undefined),
       (error: unknown) => {

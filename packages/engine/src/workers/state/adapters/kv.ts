@@ -6,11 +6,7 @@ import type { UpdateAnswer } from '../store.js';
 import type { StateAdapter } from './index.js';
 
 /** @param file - absolute path; undefined = the engine's own file; `:memory:` keeps nothing */
-export async function openKv(
-  storage: Storage,
-  file: string | undefined,
-  cache?: ValueCache,
-): Promise<StateAdapter> {
+export async function openKv(storage: Storage, file: string | undefined, cache?: ValueCache): Promise<StateAdapter> {
   const module = builtUrl(import.meta.url, '../store.js');
   return new KvAdapter(await storage.open(file === undefined ? { module } : { module, file }), cache);
 }
