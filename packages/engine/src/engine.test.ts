@@ -202,7 +202,7 @@ describe('an embedded engine', () => {
     await expect(faulty([{ name: 'iii-queue', config: { queue_configs: { a: { max_retrys: 1 } } } }])).rejects.toThrow(
       /max_retrys.*max_retries/,
     );
-    await expect(faulty([{ name: 'iii-stream' }])).rejects.toThrow(/not in this version/);
+    await expect(faulty([{ name: 'iii-sandbox' }])).rejects.toThrow(/not in this version/);
     await expect(faulty([{ name: 'queue' }, { name: 'iii-queue' }])).rejects.toThrow(/Duplicate worker configurations/);
     await expect(faulty([{ name: 'iii-worker-manager', config: { rbac: {} } }])).rejects.toThrow(/not in this version/);
   });

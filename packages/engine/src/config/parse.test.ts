@@ -167,7 +167,7 @@ describe('config.yaml - what is wrong with it', () => {
       adapter: { nme: builtin }
       colour: red
   - name: iii-stre
-  - name: iii-stream
+  - name: iii-sandbox
   - name: link
     path: ./link
     worker_path: ./link
@@ -181,7 +181,7 @@ wrkers: []
       'config.yaml:11: iii-queue.adapter: unknown key "nme" (did you mean "name"?)',
       'config.yaml:12: iii-queue: unknown key "colour"',
       'config.yaml:13: unknown worker \'iii-stre\' (did you mean "iii-store"?): it is no built-in and has no worker_path',
-      "config.yaml:14: worker 'iii-stream' is not in this version",
+      "config.yaml:14: worker 'iii-sandbox' is not in this version",
       'config.yaml:16: link: unknown key "path"',
       'config.yaml:18: unknown key "wrkers" (did you mean "workers"?)',
     ]);

@@ -256,7 +256,8 @@ describe('streams', () => {
   describe('of a worker', () => {
     const custom = async (serve: Record<string, (data: never) => unknown>): Promise<RawWorker> => {
       const raw = await RawWorker.connect(engine.url);
-      for (const [op, handler] of Object.entries(serve)) raw.serve(`stream::${op}(notes)`, handler);
+      for (const [op, handler] of Object.entries(serve))
+        raw.serve(`stream::${op}(notes)`, handler as (data: unknown) => unknown);
       await raw.call('stream::list_all', {});
       return raw;
     };

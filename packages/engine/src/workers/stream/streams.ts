@@ -6,7 +6,7 @@
  * adapter's answer.
  */
 import { Payload } from '@trine/protocol';
-import { RawInput } from '../../core/raw-input.js';
+import type { RawInput } from '../../core/raw-input.js';
 import type { HandlerContext, Registration, WorkerHost } from '../../core/worker-host.js';
 import type { RemoteContext } from '../../remote/index.js';
 import type { UpdateOp } from '../../values/index.js';

@@ -6,12 +6,12 @@ import type { UpdateAnswer } from '../store.js';
 import type { StateAdapter } from './index.js';
 
 /** @param file - absolute path; undefined = the engine's own file; `:memory:` keeps nothing */
-export async function openKv(storage: Storage, file: string | undefined, cache?: ValueCache): Promise<StateAdapter> {
+export async function openKv(storage: Storage, file: string | undefined, cache?: ValueCache): Promise<KvAdapter> {
   const module = builtUrl(import.meta.url, '../store.js');
   return new KvAdapter(await storage.open(file === undefined ? { module } : { module, file }), cache);
 }
 
-class KvAdapter implements StateAdapter {
+export class KvAdapter implements StateAdapter {
   readonly #store: Store;
   readonly #values: ReadThrough;
 
