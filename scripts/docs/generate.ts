@@ -29,6 +29,12 @@ const PROJECT = `workers:
   - name: database
   - name: iii-queue
   - name: iii-pubsub
+  - name: iii-stream
+    config:
+      port: 0
+  - name: iii-bridge
+    config:
+      url: ws://127.0.0.1:1
 `;
 
 const wanted = pages(await readFacts());

@@ -35,6 +35,8 @@ const WORKERS = [
   ['queue', 'iii-queue', 'queue', 'Named queues with retries and dead letters, and durable topics.'],
   ['pubsub', 'iii-pubsub', 'pubsub', 'Publish and subscribe, at most once.'],
   ['state', 'iii-state', 'state', 'Values by scope and key, on disk before they are acknowledged.'],
+  ['stream', 'iii-stream', 'stream', 'Items by stream and group, told to functions and to clients on a socket.'],
+  ['bridge', 'iii-bridge', 'bridge', 'Functions of another engine here, and functions of this one there.'],
   [
     'database',
     'database',

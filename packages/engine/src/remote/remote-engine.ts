@@ -57,9 +57,12 @@ const MAX_INCOMING_CALLS = 10_000;
 const MAX_OUTBOUND_BYTES = 64 * 1024 * 1024;
 /** Largest message that the other engine may send, in bytes. */
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
-/** First and longest wait between two tries to connect, in milliseconds. Each wait is twice the one before. */
+/** First wait between two tries to connect, in milliseconds. Each wait is twice the one before. */
 const MIN_BACKOFF_MS = 100;
+/** Longest wait between two tries to connect, in milliseconds. */
 const MAX_BACKOFF_MS = 10_000;
+/** Doublings of the wait after which the longest one is reached. */
+const MAX_DOUBLINGS = 10;
 /** Share of a wait that chance adds or takes, so that many bridges do not come back at once. */
 const BACKOFF_JITTER = 0.3;
 /** Time for a connection to be made and greeted, in milliseconds. */
@@ -339,10 +342,10 @@ export class RemoteEngine {
       });
     }
     this.#loseSent();
-    const wait = Math.min(MAX_BACKOFF_MS, MIN_BACKOFF_MS * 2 ** Math.min(this.#failures, 16));
-    this.#failures++;
     const jitter = 1 + BACKOFF_JITTER * (2 * this.#options.random.float() - 1);
-    this.#retry = this.#options.clock.setTimer(() => this.#connect(), wait * jitter);
+    const wait = MIN_BACKOFF_MS * 2 ** Math.min(this.#failures, MAX_DOUBLINGS) * jitter;
+    this.#failures++;
+    this.#retry = this.#options.clock.setTimer(() => this.#connect(), Math.min(MAX_BACKOFF_MS, wait));
   }
 
   /** The other engine greeted: it takes frames in order, so what was registered is there before any call. */
