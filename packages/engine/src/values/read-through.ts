@@ -1,7 +1,7 @@
 /**
  * Values of a store, read from memory where they can be.
  *
- * Hot path: `get` of a value in memory answers in the same turn. Guarded by the state rows of the
+ * Hot path: a value in memory is there in the same turn. Guarded by the state rows of the
  * benchmarks.
  *
  * Linearizable per key. The memory holds committed values only:
@@ -11,7 +11,7 @@
  * - what was read from the file may be newer than the memory (committed, not yet answered). Such an
  *   answer waits for the writes under way, so that nobody reads the older value from memory after it.
  */
-import { ValueCache } from './value-cache.js';
+import { ValueCache, type CachedValue } from './value-cache.js';
 
 /** What is under way for one key. */
 interface Activity {
@@ -36,13 +36,21 @@ export class ReadThrough {
   }
 
   /**
+   * What is in memory, without a closure or a promise.
+   *
    * @param id - of the key, unique in the store
-   * @param read - asks the store
-   * @returns the raw text; undefined = no such key. A value, not a promise, where it is in memory
+   * @returns undefined = not known here: `fetch` it
    */
-  get(id: string, read: () => Promise<string | undefined>): string | undefined | Promise<string | undefined> {
-    const hit = this.#cache.get(id);
-    return hit === undefined ? this.#tracked(this.#readThrough(id, read)) : hit.text;
+  cached(id: string): CachedValue | undefined {
+    return this.#cache.get(id);
+  }
+
+  /**
+   * @param read - asks the store
+   * @returns the raw text; undefined = no such key
+   */
+  fetch(id: string, read: () => Promise<string | undefined>): Promise<string | undefined> {
+    return this.#tracked(this.#readThrough(id, read));
   }
 
   /**

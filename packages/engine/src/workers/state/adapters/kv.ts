@@ -21,7 +21,9 @@ export class KvAdapter implements StateAdapter {
   }
 
   get(scope: string, key: string): string | undefined | Promise<string | undefined> {
-    return this.#values.get(cacheId(scope, key), () => this.#store.read('get', scope, key));
+    const id = cacheId(scope, key);
+    const hit = this.#values.cached(id);
+    return hit === undefined ? this.#values.fetch(id, () => this.#store.read('get', scope, key)) : hit.text;
   }
 
   set(scope: string, key: string, value: string): Promise<string | undefined> {

@@ -20,7 +20,10 @@ class KvAdapter implements StreamAdapter {
   }
 
   get(at: Address): string | undefined | Promise<string | undefined> {
-    return this.#values.get(cacheId(at), () => this.#store.read('get', at.stream, at.group, at.item));
+    const id = cacheId(at);
+    const hit = this.#values.cached(id);
+    if (hit !== undefined) return hit.text;
+    return this.#values.fetch(id, () => this.#store.read('get', at.stream, at.group, at.item));
   }
 
   set(at: Address, value: string): Promise<Change> {
