@@ -53,6 +53,11 @@ export const streamWorker = defineWorker<StreamConfig>({
     const leaves = new LeaveTriggers(host);
     const server = new StreamServer({ host, streams, subscriptions, joins, leaves });
     server.authFunction = settings.auth_function ?? undefined;
+    // Before the port opens: triggers that wait for these types guard it from the first client on.
+    for (const definition of streamFunctions(streams)) host.registerFunction(definition);
+    host.registerTriggerType(triggers.definition((stream) => streams.watch(stream)));
+    host.registerTriggerType(joins.definition());
+    host.registerTriggerType(leaves.definition());
     try {
       await server.open(settings);
     } catch (error) {
@@ -60,10 +65,6 @@ export const streamWorker = defineWorker<StreamConfig>({
       throw error;
     }
     server.warnIfOpen();
-    for (const definition of streamFunctions(streams)) host.registerFunction(definition);
-    host.registerTriggerType(triggers.definition((stream) => streams.watch(stream)));
-    host.registerTriggerType(joins.definition());
-    host.registerTriggerType(leaves.definition());
 
     return {
       async reconfigure(changed) {

@@ -338,6 +338,22 @@ describe('the stream socket', () => {
       await client.event('unauthorized');
     });
 
+    it('that are bound for good keep clients out while their worker is away, from the first one on', async () => {
+      await start();
+      await engine.worker('operator').trigger({
+        function_id: 'engine::register_trigger',
+        payload: { trigger_type: 'stream:join', function_id: 'door::later', config: {} },
+      });
+      await engine.stop();
+      await start();
+      const client = await connect();
+      client.join('one', 'clicks', 'all');
+      await client.event('unauthorized');
+      engine.worker('doorman').registerFunction('door::later', () => ({ unauthorized: false }));
+      client.join('two', 'clicks', 'all');
+      await client.event('sync');
+    });
+
     it('are asked one after the other, each only for its stream and under its condition', async () => {
       await start();
       const order: string[] = [];
