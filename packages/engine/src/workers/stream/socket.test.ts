@@ -338,7 +338,7 @@ describe('the stream socket', () => {
       await client.event('unauthorized');
     });
 
-    it('that are bound for good keep clients out while their worker is away, from the first one on', async () => {
+    it('that are bound for good keep clients out while their worker is away', async () => {
       await start();
       await engine.worker('operator').trigger({
         function_id: 'engine::register_trigger',
