@@ -238,14 +238,9 @@ export class Engine {
       });
       for (const warning of this.project.current.warnings) this.#log.warn(warning);
       const wanted = [...this.#withAlwaysOn(this.project.current.entries)].sort(byStartOrder);
-      // Ports for workers open last, when everything that they may ask for is there.
-      const [others, ports] = [wanted.filter((entry) => !isWorkerPort(entry)), wanted.filter(isWorkerPort)];
-      for (const entry of others) {
-        this.#checkStarting();
-        await this.#startEntry(entry);
-      }
+      // Each port finds the kept triggers in place when it opens.
       await this.#discovery.restore();
-      for (const entry of ports) {
+      for (const entry of wanted) {
         this.#checkStarting();
         await this.#startEntry(entry);
       }
@@ -365,10 +360,6 @@ export class Engine {
 
 /** What runs the local workers: started last, since they connect at once. */
 const SUPERVISOR = 'iii-worker-ops';
-
-function isWorkerPort(entry: WorkerEntry): boolean {
-  return entry.canonical === 'iii-worker-manager';
-}
 
 function refusal(error: ConfigError | NotAppliedError): string {
   if (!(error instanceof NotAppliedError) || error.applied.length === 0)

@@ -66,7 +66,8 @@ export class Bindings {
   /** By trigger id: settles when what was asked for it so far is done. Outlives the trigger. */
   readonly #tails = new Map<string, Promise<void>>();
   readonly #warned = new Set<string>();
-  #closing = false;
+  /** While set, triggers that have no provider are not warned of: it is about to come, or nobody waits for it. */
+  quiet = false;
   readonly changed = new Emitter<void>();
 
   constructor(log: Log) {
@@ -107,7 +108,7 @@ export class Bindings {
 
   /** The engine stops: triggers that lose their provider from here on wait for nobody. */
   close(): void {
-    this.#closing = true;
+    this.quiet = true;
   }
 
   /** Withdraws a trigger type: its triggers go to the provider before it, or wait. */
@@ -348,7 +349,7 @@ export class Bindings {
   }
 
   #warnPending(trigger: Trigger): void {
-    if (this.#closing || this.#warned.has(trigger.type)) return;
+    if (this.quiet || this.#warned.has(trigger.type)) return;
     this.#warned.add(trigger.type);
     const worker = workerForTriggerType(trigger.type);
     const fix =

@@ -11,7 +11,7 @@ import type { DiscoverySource } from './source.js';
 import type { RunningWorker, WorkerHost } from '../../core/worker-host.js';
 
 export interface Discovery extends RunningWorker {
-  /** Binds the triggers that were kept; to be called when the providers among the built-ins have started. */
+  /** Puts the triggers in place that were kept; to be called before the other built-ins start. */
   restore(): Promise<void>;
 }
 

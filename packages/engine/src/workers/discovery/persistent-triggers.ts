@@ -33,14 +33,16 @@ export class PersistentTriggers {
     this.#bindings = bindings;
   }
 
-  /** Binds what earlier runs have kept. An engine that keeps nothing writes nothing. */
+  /**
+   * Puts in place what earlier runs have kept, before those start that provide the types. An engine
+   * that keeps nothing writes nothing.
+   */
   async restore(): Promise<void> {
     if (!existsSync(join(this.#host.dataDir, 'engine.db'))) return;
-    const store = await this.#store();
-    for (const { id, type, functionId, namespace, triggerNamespace, config, metadata } of await store.read<
-      StoredTrigger[]
-    >('all')) {
-      const error = await this.#bindings.register({
+    const kept = await (await this.#store()).read<StoredTrigger[]>('all');
+    this.#bindings.quiet = true;
+    for (const { id, type, functionId, namespace, triggerNamespace, config, metadata } of kept) {
+      await this.#bindings.register({
         id,
         type,
         functionId,
@@ -50,15 +52,8 @@ export class PersistentTriggers {
         metadata: metadata === null ? undefined : Payload.fromJson(metadata),
         owner: undefined,
       });
-      if (error !== undefined) {
-        this.#host.log.warn('a kept trigger was refused; `iii trigger engine::unregister_trigger` removes it', {
-          trigger: id,
-          type,
-          function: functionId,
-          error: error.message,
-        });
-      }
     }
+    this.#bindings.quiet = false;
   }
 
   /**
