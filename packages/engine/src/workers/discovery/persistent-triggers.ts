@@ -73,7 +73,8 @@ export class PersistentTriggers {
   }
 
   async stop(): Promise<void> {
-    if (this.#opened !== undefined) await (await this.#opened).close();
+    const store = await this.#opened?.catch(() => undefined);
+    await store?.close();
   }
 
   async #register(trigger: PersistentTrigger): Promise<string> {
