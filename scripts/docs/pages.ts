@@ -44,7 +44,12 @@ const WORKERS = [
     'SQL on SQLite files, a thread for each. Its functions go by `iii-database::` as well.',
   ],
   ['configuration', 'configuration', 'configuration', 'Settings of workers, with schemas. Always runs.'],
-  ['observability', 'iii-observability', 'observability', 'The log, and the log records of workers. Always runs.'],
+  [
+    'observability',
+    'iii-observability',
+    'observability',
+    'The log, and what the engine and its workers tell of themselves: log records, traces, measurements. Always runs.',
+  ],
   ['worker-port', 'iii-worker-manager', '', 'The port that workers connect to. Always runs.'],
   ['engine', '', 'iii-engine-functions', 'Who offers what: functions, triggers and workers. Always runs.'],
   [

@@ -197,7 +197,7 @@ describe.each([
       await functionIds(worker());
       events.splice(0);
       const other = connect('second');
-      other.registerFunction('old::page', async () => null);
+      other.registerFunction('old::page', async () => null, { description: 'A page of old' });
       await ask(other, 'engine::functions::list');
       other.registerFunction('brief::visit', async () => null).unregister();
       await ask(other, 'engine::functions::list');
@@ -211,6 +211,32 @@ describe.each([
         const { workers } = await ask<{ workers: Row[] }>(worker(), 'engine::workers::list');
         return !workers.some(({ name }) => name === 'second');
       });
+    });
+
+    it('fire when a function is described differently', async () => {
+      const reference = worker().registerFunction(functionId, async (event: Row) => void events.push(event));
+      const trigger = worker().registerTrigger({
+        type: 'engine::functions-available',
+        function_id: functionId,
+        config: {},
+      });
+      const described = worker().registerFunction('brief::visit', async () => null, { description: 'short' });
+      await functionIds(worker());
+      await clock.advance(GATHERED_MS);
+      await waitFor(() => events.length > 0);
+      events.splice(0);
+      described.unregister();
+      const again = worker().registerFunction('brief::visit', async () => null, { description: 'long' });
+      await functionIds(worker());
+      await clock.advance(GATHERED_MS);
+      await waitFor(() => events.length > 0);
+      expect(
+        (events[0]?.['functions'] as Row[]).find(({ function_id }) => function_id === 'brief::visit'),
+      ).toMatchObject({ description: 'long' });
+      expect(events).toHaveLength(1);
+      again.unregister();
+      trigger.unregister();
+      reference.unregister();
     });
 
     it('fire when workers come, say who they are, and go', async () => {

@@ -14,6 +14,7 @@ import {
   type ProjectConfig,
   type WorkerEntry,
 } from './config/index.js';
+import type { BuiltInHost } from './core/built-in-host.js';
 import { systemClock, type Clock } from './core/clock.js';
 import { Core, type CoreLimits } from './core/core.js';
 import { EmbeddedWorker } from './core/embedded-worker.js';
@@ -29,8 +30,8 @@ import { StorageThreads } from './storage/index.js';
 import { supervisorWorker } from './supervisor/index.js';
 import { ENGINE_VERSION } from './version.js';
 import { ALWAYS_ON, builtInWorkers, catalogOf } from './workers/catalog.js';
-import { startDiscovery, type Discovery } from './workers/discovery/index.js';
-import { telemetrySink } from './workers/observability/index.js';
+import { startDiscovery, type BuiltInInfo, type Discovery } from './workers/discovery/index.js';
+import { Telemetry } from './workers/observability/index.js';
 
 export interface EngineOptions {
   /**
@@ -88,11 +89,11 @@ export async function createEngine(options: EngineOptions = {}): Promise<Engine>
   const parts: { engine?: Engine } = {};
   const engine = (): Engine => parts.engine as Engine;
   const workers = builtInWorkers({
-    log: () => log,
+    observability: () => ({ log, telemetry: engine().telemetry, version: ENGINE_VERSION }),
     configuration: () => engine().project.source,
     workerPort: () => ({
       core: engine().core,
-      telemetry: telemetrySink(log),
+      telemetry: engine().telemetry,
       heartbeat: options.heartbeat,
       sessionLimits: options.limits,
     }),
@@ -113,6 +114,8 @@ export class Engine {
   readonly core: Core;
   /** @internal */
   readonly project: Project;
+  /** @internal */
+  readonly telemetry: Telemetry;
   readonly #log: LogOutput;
   readonly #workers: ReadonlyMap<string, WorkerDefinition>;
   readonly #storage: StorageThreads;
@@ -145,6 +148,12 @@ export class Engine {
       random: options.random ?? systemRandom,
       log,
       ...(options.limits === undefined ? {} : { limits: options.limits }),
+    });
+    this.telemetry = new Telemetry({
+      clock: this.core.clock,
+      random: this.core.random,
+      log,
+      record: (recorder) => (this.core.router.recorder = recorder),
     });
     this.#storage = new StorageThreads({ projectDir: cwd, dataDir });
     this.#builtIns = new BuiltIns({
@@ -229,12 +238,13 @@ export class Engine {
     this.#state = 'starting';
     const reload = this.#log.for('iii::reload');
     try {
-      const host = this.#builtIns.host('iii-engine-functions');
+      const host = this.#builtIns.host(OWN_FUNCTIONS);
       registerWorkerFunction(this.core, host);
       this.#discovery = startDiscovery(host, {
         core: this.core,
         version: ENGINE_VERSION,
-        builtIns: () => this.#builtIns.list(),
+        builtIns: () => [ownFunctions(host), ...this.#builtIns.list()],
+        latestMetrics: (workerId) => this.telemetry.gauges.latest(workerId),
       });
       for (const warning of this.project.current.warnings) this.#log.warn(warning);
       const wanted = [...this.#withAlwaysOn(this.project.current.entries)].sort(byStartOrder);
@@ -356,6 +366,20 @@ export class Engine {
     await this.#storage.stop();
     this.#state = 'stopped';
   }
+}
+
+/** The worker that the engine's own functions belong to. */
+const OWN_FUNCTIONS = 'iii-engine-functions';
+
+function ownFunctions({ session }: BuiltInHost): BuiltInInfo {
+  return {
+    id: OWN_FUNCTIONS,
+    name: OWN_FUNCTIONS,
+    description: 'Discovery, and the functions by which workers describe themselves.',
+    connectedAtMs: session.connectedAtMs,
+    internal: true,
+    sessionId: session.id,
+  };
 }
 
 /** What runs the local workers: started last, since they connect at once. */

@@ -25,8 +25,10 @@ export class PendingCall implements Waiter {
   metadata: Payload | undefined;
   readonly traceparent: string | undefined;
   readonly baggage: string | undefined;
-  /** Steady clock, milliseconds: after this the call is answered with `invocation_timeout`. */
-  readonly deadline: number;
+  /** Steady clock, milliseconds. */
+  readonly startedMs: number;
+  /** After this many milliseconds the call is answered with `invocation_timeout`. */
+  readonly timeoutMs: number;
   /** Where an in-process caller waits. */
   readonly settle: ((outcome: Outcome) => void) | undefined;
   timer: Timer | undefined;
@@ -43,7 +45,8 @@ export class PendingCall implements Waiter {
     callerInvocationId: string | undefined,
     request: CallRequest,
     payload: Payload,
-    deadline: number,
+    startedMs: number,
+    timeoutMs: number,
     settle: ((outcome: Outcome) => void) | undefined,
   ) {
     this.id = id;
@@ -57,7 +60,8 @@ export class PendingCall implements Waiter {
     this.metadata = request.metadata;
     this.traceparent = request.traceparent;
     this.baggage = request.baggage;
-    this.deadline = deadline;
+    this.startedMs = startedMs;
+    this.timeoutMs = timeoutMs;
     this.settle = settle;
   }
 
@@ -65,6 +69,11 @@ export class PendingCall implements Waiter {
   sent(): void {
     this.payload = Payload.null;
     this.metadata = undefined;
+  }
+
+  /** Steady clock, milliseconds. */
+  get deadline(): number {
+    return this.startedMs + this.timeoutMs;
   }
 }
 
@@ -84,4 +93,10 @@ export interface CallRequest {
   readonly metadata: Payload | undefined;
   readonly traceparent: string | undefined;
   readonly baggage: string | undefined;
+}
+
+/** Sees every call at its end, before its caller does. Must not throw, keep the call or change anything. */
+export interface CallRecorder {
+  /** @param nowMs - steady clock, milliseconds */
+  ended(call: PendingCall, outcome: Outcome, nowMs: number): void;
 }

@@ -17,7 +17,7 @@ import type { AccessDecision } from './access.js';
 import type { Clock, Timer } from './clock.js';
 import { HeldCalls, MAX_HELD_CALLS } from './held-calls.js';
 import type { Log } from './log.js';
-import { PendingCall, type CallRequest } from './pending-call.js';
+import { PendingCall, type CallRecorder, type CallRequest } from './pending-call.js';
 import type { Random } from './random.js';
 import type { FunctionOwner, Registry } from './registry.js';
 import type { Session } from './session.js';
@@ -54,6 +54,8 @@ export class Router {
   readonly #pending = new Map<string, PendingCall>();
   readonly #held = new HeldCalls();
   readonly mayCall: AccessDecision;
+  /** Sees every call that ends; undefined = nobody records, and a call costs nothing for it. */
+  recorder: CallRecorder | undefined;
   #idPrefix = '';
   #idCounter = 0;
   #sweep: Timer | undefined;
@@ -105,7 +107,8 @@ export class Router {
       options.callerInvocationId,
       request,
       stamp ? Payload.fromJson(withCaller(payload.json, caller.id)) : payload,
-      this.#clock.monotonic() + (options.timeoutMs ?? this.#limits.callCeilingMs),
+      this.#clock.monotonic(),
+      options.timeoutMs ?? this.#limits.callCeilingMs,
       options.settle,
     );
     if (owner.run !== undefined) {
@@ -178,6 +181,7 @@ export class Router {
   complete(call: PendingCall, outcome: Outcome): void {
     if (call.done) return;
     call.done = true;
+    this.recorder?.ended(call, outcome, this.#clock.monotonic());
     if (call.id !== '') {
       call.timer?.cancel();
       this.#pending.delete(call.id);

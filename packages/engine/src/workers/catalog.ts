@@ -3,14 +3,13 @@
  */
 import { z } from 'zod';
 import type { Catalog, CatalogEntry, ConfigurationSource } from '../config/index.js';
-import type { LogOutput } from '../core/log-writer.js';
 import type { WorkerDefinition } from '../core/worker-host.js';
 import { workerManager, type WorkerManagerParts } from '../listener/index.js';
 import { bridgeWorker } from './bridge/index.js';
 import { configurationWorker } from './configuration/index.js';
 import { httpWorker } from './http/index.js';
 import { databaseWorker } from './database/index.js';
-import { observabilityWorker } from './observability/index.js';
+import { observabilityWorker, type ObservabilityParts } from './observability/index.js';
 import { pubsubWorker } from './pubsub/index.js';
 import { queueWorker } from './queue/index.js';
 import { stateWorker } from './state/index.js';
@@ -20,13 +19,13 @@ import { streamWorker } from './stream/index.js';
 export interface CatalogParts {
   readonly workerPort: () => WorkerManagerParts;
   readonly configuration: () => ConfigurationSource;
-  readonly log: () => LogOutput;
+  readonly observability: () => ObservabilityParts;
 }
 
 /** Built-ins by canonical name, in the order they start in. */
 export function builtInWorkers(parts: CatalogParts): ReadonlyMap<string, WorkerDefinition> {
   const definitions = [
-    observabilityWorker(parts.log),
+    observabilityWorker(parts.observability),
     configurationWorker(parts.configuration),
     stateWorker,
     databaseWorker,
@@ -90,5 +89,5 @@ export function staticCatalog(): Catalog {
   const absent = (): never => {
     throw new Error('this catalogue describes workers and starts none');
   };
-  return catalogOf(builtInWorkers({ workerPort: absent, configuration: absent, log: absent }));
+  return catalogOf(builtInWorkers({ workerPort: absent, configuration: absent, observability: absent }));
 }

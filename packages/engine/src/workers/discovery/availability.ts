@@ -3,8 +3,10 @@
  * once for workers, gathered for a moment for functions. Fire and forget.
  */
 import { Payload } from '@trine/protocol';
+import { z } from 'zod';
 import type { Timer } from '../../core/clock.js';
 import type { RunningWorker, TriggerBinding, WorkerHost } from '../../core/worker-host.js';
+import { FunctionChanges } from './function-changes.js';
 import type { DiscoverySource } from './source.js';
 import { byText, functionSummary } from './summaries.js';
 
@@ -14,8 +16,7 @@ const GATHER_MS = 100;
 export function startAvailability(host: WorkerHost, source: DiscoverySource): RunningWorker {
   const functionListeners = new Map<string, TriggerBinding>();
   const workerListeners = new Map<string, TriggerBinding>();
-  /** Functions whose presence differs from what was told last: what came and went meanwhile is no change. */
-  const differing = new Set<string>();
+  const changes = new FunctionChanges(source.core.registry);
   let timer: Timer | undefined;
 
   const fire = (listeners: ReadonlyMap<string, TriggerBinding>, payload: unknown): void => {
@@ -24,25 +25,39 @@ export function startAvailability(host: WorkerHost, source: DiscoverySource): Ru
       void host.invoke({ functionId, namespace, metadata, payload: document.fork() });
     }
   };
-  const listen = (id: string, description: string, listeners: Map<string, TriggerBinding>): void => {
-    host.registerTriggerType({
-      id,
-      description,
-      bind: (trigger) => void listeners.set(trigger.id, trigger),
-      unbind: (trigger) => void listeners.delete(trigger.id),
-    });
-  };
-  listen('engine::functions-available', 'Fires when the set of functions changes', functionListeners);
-  listen('engine::workers-available', 'Fires when a worker connects, describes itself or disconnects', workerListeners);
+  host.registerTriggerType({
+    id: 'engine::functions-available',
+    description: 'Fires when functions come or go, or are described differently',
+    requestSchema: z.object({
+      event: z.literal('functions_changed'),
+      functions: z.array(z.object({ function_id: z.string(), namespace: z.string(), worker_name: z.string() })),
+    }),
+    bind(trigger) {
+      // The first one is told of what changes from here on.
+      if (functionListeners.size === 0) changes.reset();
+      functionListeners.set(trigger.id, trigger);
+    },
+    unbind(trigger) {
+      functionListeners.delete(trigger.id);
+      if (functionListeners.size === 0) changes.forget();
+    },
+  });
+  host.registerTriggerType({
+    id: 'engine::workers-available',
+    description: 'Fires when a worker connects, describes itself or disconnects',
+    requestSchema: z.object({
+      event: z.enum(['worker_connected', 'worker_metadata_updated', 'worker_disconnected']),
+      worker_id: z.string(),
+    }),
+    bind: (trigger) => void workerListeners.set(trigger.id, trigger),
+    unbind: (trigger) => void workerListeners.delete(trigger.id),
+  });
 
-  const onFunctions = source.core.registry.availability.on(({ namespace, functionId }) => {
-    if (functionListeners.size === 0) return differing.clear();
-    const key = JSON.stringify([namespace, functionId]);
-    if (!differing.delete(key)) differing.add(key);
+  const onFunctions = source.core.registry.changed.on(() => {
+    if (functionListeners.size === 0) return;
     timer ??= host.clock.setTimer(() => {
       timer = undefined;
-      if (differing.size === 0) return;
-      differing.clear();
+      if (functionListeners.size === 0 || !changes.look()) return;
       const functions = [...source.core.registry.serving()].map(functionSummary).sort(byText('function_id'));
       fire(functionListeners, { event: 'functions_changed', functions });
     }, GATHER_MS);

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { FunctionOwner } from '../../core/registry.js';
 import type { HandlerContext, JsonValue, WorkerHost } from '../../core/worker-host.js';
 import type { DiscoverySource } from './source.js';
+import { oneNamespace } from './one-namespace.js';
 import {
   compareText,
   contains,
@@ -47,7 +48,7 @@ export function registerFunctionQueries(host: WorkerHost, source: DiscoverySourc
       const { function_id: id, function_ids: ids } = input;
       const namespace = input.namespace ?? DEFAULT_NAMESPACE;
       if (isGiven(id) && isGiven(ids)) throw invalid('pass either `function_id` or `function_ids`, not both');
-      if (isGiven(id)) return describe(source, context, namespace, id);
+      if (isGiven(id)) return describe(source, context, input.namespace, id);
       if (!isGiven(ids)) throw invalid('missing field `function_id` (or `function_ids` for a batch)');
       if (ids.length === 0) throw invalid('`function_ids` must be a non-empty array of function ids');
       const unique = [...new Set(ids)];
@@ -102,12 +103,15 @@ function legacyFields(owner: FunctionOwner): Row {
   };
 }
 
-function describe(source: DiscoverySource, context: HandlerContext, namespace: string, id: string): Row {
+function describe(source: DiscoverySource, context: HandlerContext, named: string | null | undefined, id: string): Row {
+  const { registry } = source.core;
+  const serving = registry.namespacesOf(id);
+  // A namespace that lacks the id falls back to a built-in, as calls do.
+  if (isGiven(named) && registry.resolve(named, id) !== undefined) serving.push(named);
+  const namespace = oneNamespace(`Function '${id}'`, 'registered', named, serving);
   if (!context.mayCall(id, namespace))
     throw new TrineError(ErrorCode.forbidden, `Function '${id}' is not visible to this session.`);
-  const owner = source.core.registry.resolve(namespace, id);
-  if (owner === undefined) throw new TrineError(ErrorCode.notFound, `Function '${id}' is not registered.`);
-  return functionDetail(source, owner);
+  return functionDetail(source, registry.resolve(namespace, id) as FunctionOwner);
 }
 
 export function functionDetail(source: DiscoverySource, owner: FunctionOwner): Row {

@@ -1,4 +1,5 @@
 import type { Core } from '../../core/core.js';
+import type { JsonValue } from '../../core/worker-host.js';
 
 /** An in-process worker, as lists show it. */
 export interface BuiltInInfo {
@@ -18,4 +19,6 @@ export interface DiscoverySource {
   readonly core: Core;
   readonly version: string;
   builtIns(): readonly BuiltInInfo[];
+  /** What a worker measured of itself lately; undefined when it told nothing. */
+  latestMetrics(workerId: string): { readonly [name: string]: JsonValue } | undefined;
 }

@@ -4,6 +4,7 @@ import type { Trigger, TriggerTypeProvider } from '../../core/bindings.js';
 import type { JsonValue, WorkerHost } from '../../core/worker-host.js';
 import { functionDetail } from './functions.js';
 import type { PersistentTriggers } from './persistent-triggers.js';
+import { oneNamespace } from './one-namespace.js';
 import type { DiscoverySource } from './source.js';
 import {
   byText,
@@ -76,9 +77,10 @@ export function registerTriggerQueries(host: WorkerHost, source: DiscoverySource
     description: 'Describe one trigger type with its schemas',
     request: z.object({ id: z.string(), namespace: z.string().nullish() }),
     handler(input) {
-      const type = bindings.type(input.namespace ?? DEFAULT_NAMESPACE, input.id);
-      if (type === undefined) throw new TrineError(ErrorCode.notFound, `Trigger type '${input.id}' is not registered.`);
-      return typeDetail(source, type);
+      const offered = [...bindings.types()].filter((type) => type.id === input.id);
+      const namespaces = offered.map((type) => type.namespace);
+      const namespace = oneNamespace(`Trigger type '${input.id}'`, 'registered', input.namespace, namespaces);
+      return typeDetail(source, bindings.type(namespace, input.id) as TriggerTypeProvider);
     },
   });
   host.registerFunction({

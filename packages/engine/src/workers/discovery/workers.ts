@@ -3,11 +3,13 @@ import { z } from 'zod';
 import type { Session } from '../../core/session.js';
 import type { HandlerContext, WorkerHost } from '../../core/worker-host.js';
 import type { BuiltInInfo, DiscoverySource } from './source.js';
+import { oneNamespace } from './one-namespace.js';
 import {
   byText,
   contains,
   functionSummary,
   isGiven,
+  isLegacy,
   triggerSummary,
   triggerTypeSummary,
   type Row,
@@ -26,9 +28,10 @@ export function registerWorkerQueries(host: WorkerHost, source: DiscoverySource)
     id: 'engine::workers::list',
     description: 'List connected workers and the built-in ones',
     request: listRequest,
-    handler: (input) => ({
+    handler: (input, context) => ({
       workers: rows(source)
-        .map(({ row }) => row)
+        // Clients before 0.13 know the key as always there.
+        .map(({ row }) => (isLegacy(context.caller.sdkVersion) ? { latest_metrics: null, ...row } : row))
         .filter((row) => contains(input.search ?? undefined, row['name'] as string | undefined))
         .filter((row) => !isGiven(input.runtime) || row['runtime'] === input.runtime)
         .filter((row) => !isGiven(input.status) || row['status'] === input.status)
@@ -46,9 +49,11 @@ export function registerWorkerQueries(host: WorkerHost, source: DiscoverySource)
     request: z.object({ name: z.string(), namespace: z.string().nullish() }),
     handler(input, context) {
       const found = rows(source).filter(({ row }) => row['name'] === input.name || row['id'] === input.name);
-      const first = found[0];
+      const namespace = oneNamespace(`Worker '${input.name}'`, 'connected', input.namespace, found.map(namespaceOf));
+      const there = found.filter((each) => namespaceOf(each) === namespace);
+      const first = there[0];
       if (first === undefined) throw new TrineError(ErrorCode.notFound, `Worker '${input.name}' is not connected.`);
-      const sessionIds = found.map(({ sessionId }) => sessionId);
+      const sessionIds = there.map(({ sessionId }) => sessionId);
       return { worker: first.row, ...offers(source, context, sessionIds) };
     },
   });
@@ -80,18 +85,22 @@ interface WorkerRow {
   readonly sessionId: string;
 }
 
+function namespaceOf({ row }: WorkerRow): string {
+  return row['namespace'] as string;
+}
+
 /** Workers that have not said their process id (browsers, or not described yet) are left out. */
 function rows(source: DiscoverySource): WorkerRow[] {
   const found: WorkerRow[] = [];
   for (const session of source.core.sessions()) {
     if (session.kind !== 'engine' && session.info.pid !== undefined)
-      found.push({ row: sessionRow(session), sessionId: session.id });
+      found.push({ row: sessionRow(source, session), sessionId: session.id });
   }
   for (const info of source.builtIns()) found.push({ row: builtInRow(source, info), sessionId: info.sessionId });
   return found;
 }
 
-function sessionRow(session: Session): Row {
+function sessionRow(source: DiscoverySource, session: Session): Row {
   const { info } = session;
   const functions = [...session.functions].map((owner) => owner.id).sort();
   return {
@@ -111,7 +120,13 @@ function sessionRow(session: Session): Row {
     ip_address: session.address ?? null,
     pid: info.pid,
     internal: false,
+    ...latestMetrics(source, session),
   };
+}
+
+function latestMetrics(source: DiscoverySource, session: Session): Row {
+  const metrics = source.latestMetrics(session.id);
+  return metrics === undefined ? {} : { latest_metrics: { ...metrics, runtime: session.info.runtime ?? 'unknown' } };
 }
 
 function builtInRow(source: DiscoverySource, info: BuiltInInfo): Row {

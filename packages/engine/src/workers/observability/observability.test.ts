@@ -5,7 +5,7 @@ import WebSocket from 'ws';
 import { createLog, type LogLevel } from '../../core/log-writer.js';
 import { createEngine, type Engine } from '../../engine.js';
 import { observabilityConfig } from './config.js';
-import { telemetrySink } from './index.js';
+import type { Telemetry } from './index.js';
 
 /**
  * What the npm iii-sdk 0.11.6 (with SERVICE_INSTANCE_ID=link) and 0.22.1 (without) sent: three log
@@ -28,7 +28,7 @@ describe('observability', () => {
   let written: string[];
   let sockets: WebSocket[];
 
-  const start = async (observability?: object, level: LogLevel = 'warn'): Promise<ReturnType<typeof telemetrySink>> => {
+  const start = async (observability?: object, level: LogLevel = 'warn'): Promise<Telemetry> => {
     const log = createLog({ level, format: 'json', stream: { write: (text) => written.push(text) } });
     const entries = observability === undefined ? [] : [{ name: 'iii-observability', config: observability }];
     engine = await createEngine({
@@ -37,7 +37,7 @@ describe('observability', () => {
       config: { workers: [{ name: 'iii-worker-manager', config: { port: 0 } }, ...entries] },
     });
     await engine.start();
-    return telemetrySink(log);
+    return engine.telemetry;
   };
   const send = async (path: string, frames: readonly (string | Buffer)[]): Promise<WebSocket> => {
     const socket = new WebSocket(engine.url + path);
@@ -170,9 +170,15 @@ describe('observability', () => {
   });
 
   it('names the keys that do nothing yet in one warning', async () => {
-    await start({ exporter: 'memory', memory_max_spans: 10_000, sampling_ratio: 1, logs_enabled: true });
+    await start({
+      exporter: 'memory',
+      endpoint: 'http://127.0.0.1:4317',
+      trace_storage: {},
+      sampling_ratio: 1,
+      logs_enabled: true,
+    });
     const warnings = lines().filter(({ fields }) => 'keys' in fields);
-    expect(warnings.map(({ fields }) => fields['keys'])).toEqual(['exporter, memory_max_spans, sampling_ratio']);
+    expect(warnings.map(({ fields }) => fields['keys'])).toEqual(['endpoint, trace_storage']);
   });
 });
 
@@ -191,5 +197,7 @@ describe('observability configuration', () => {
       'must be one of trace, debug',
     );
     expect(observabilityConfig.safeParse({ format: 'xml' }).success).toBe(false);
+    for (const wrong of [{ sampling_ratio: 1.5 }, { memory_max_spans: 0 }, { logs_max_count: 0 }, { service_name: '' }])
+      expect(observabilityConfig.safeParse(wrong).success).toBe(false);
   });
 });
