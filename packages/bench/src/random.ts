@@ -23,3 +23,21 @@ export function randomPayload(random: () => number, bytes: number): string {
   const shell = '{"text":""}'.length;
   return `{"text":"${randomText(random, bytes - shell)}"}`;
 }
+
+/** A JSON array of records, of at least `bytes` bytes: what applications send when they send much. */
+export function randomRecords(random: () => number, bytes: number): string {
+  const records: string[] = [];
+  for (let length = 0; length < bytes;) {
+    const record = JSON.stringify({
+      id: records.length,
+      name: randomText(random, 12),
+      price: Math.round(random() * 100_000) / 100,
+      active: random() < 0.5,
+      tags: [randomText(random, 4), randomText(random, 6)],
+      owner: { id: randomText(random, 8), email: `${randomText(random, 6)}@example.com` },
+    });
+    records.push(record);
+    length += record.length + 1;
+  }
+  return `[${records.join(',')}]`;
+}

@@ -7,7 +7,7 @@ import { untilCallable } from './load/probe.js';
 import { PublishLoad } from './load/publishes.js';
 import { RedirectLoad } from './load/redirects.js';
 import { VoidLoad } from './load/void-calls.js';
-import { randomPayload } from './random.js';
+import { randomPayload, randomRecords } from './random.js';
 import { PAYLOAD_BYTES } from './wire.js';
 
 /** What is to be reached; left out = reported only. */
@@ -85,14 +85,14 @@ export const ROWS: readonly Row[] = [
   },
   {
     name: 'large',
-    title: 'Routed call, 100 KB there and back',
+    title: 'Routed call, 100 KB of records there and back',
     unit: 'calls',
     floor: 'parsing-forwarder',
     floorTitle: 'forwarder that parses and prints',
     targets: { corked: 5 },
     workers: [],
     async load({ target, random }) {
-      const payload = randomPayload(random, LARGE_BYTES);
+      const payload = randomRecords(random, LARGE_BYTES);
       const worker = await connectEchoWorker(target.url, [ECHO], payload);
       await untilCallable(target.url, ECHO, payload);
       return CallLoad.open(target.url, { functionId: ECHO, data: () => payload, inFlight: LARGE_IN_FLIGHT }, [worker]);

