@@ -229,8 +229,18 @@ function skipKey(text: string, from: number): number {
 }
 
 function skipLiteral(text: string, i: number): number {
-  if (text.startsWith('null', i) || text.startsWith('true', i)) return i + 4;
-  if (text.startsWith('false', i)) return i + 5;
+  const own = units;
+  // The 0 behind the text ends each of these comparisons in time.
+  switch (own[i]) {
+    case 0x74: // true
+      if (own[i + 1] === 0x72 && own[i + 2] === 0x75 && own[i + 3] === 0x65) return i + 4;
+      break;
+    case 0x6e: // null
+      if (own[i + 1] === 0x75 && own[i + 2] === 0x6c && own[i + 3] === 0x6c) return i + 4;
+      break;
+    case 0x66: // false
+      if (own[i + 1] === 0x61 && own[i + 2] === 0x6c && own[i + 3] === 0x73 && own[i + 4] === 0x65) return i + 5;
+  }
   throw unexpected(text, i);
 }
 
