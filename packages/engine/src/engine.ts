@@ -23,6 +23,7 @@ import { systemRandom, type Random } from './core/random.js';
 import type { SessionLimits } from './core/remote-session.js';
 import type { RouterLimits } from './core/router.js';
 import type { WorkerDefinition } from './core/worker-host.js';
+import { registerChannelFunction } from './core/channel-create.js';
 import { registerWorkerFunction } from './core/worker-register.js';
 import type { HeartbeatOptions } from './listener/index.js';
 import { Project } from './project.js';
@@ -240,6 +241,7 @@ export class Engine {
     try {
       const host = this.#builtIns.host(OWN_FUNCTIONS);
       registerWorkerFunction(this.core, host);
+      registerChannelFunction(this.core, host);
       this.#discovery = startDiscovery(host, {
         core: this.core,
         version: ENGINE_VERSION,
@@ -361,6 +363,7 @@ export class Engine {
     this.core.bindings.close();
     await this.#builtIns.stopAll();
     for (const session of [...this.core.sessions()]) await this.core.close(session);
+    this.core.channels.stop();
     this.core.router.stop();
     await this.#discovery?.stop();
     await this.#storage.stop();

@@ -8,6 +8,8 @@ export {
   type TriggerInput,
   type TriggerRequest,
 } from './core/embedded-worker.js';
+export { ChannelReader, ChannelWriter, type ChannelPair } from './core/channel-streams.js';
+export type { ChannelDirection, ChannelRef } from './core/channel.js';
 export { MAX_TIMER_MS, systemClock, type Clock, type Timer } from './core/clock.js';
 export { systemRandom, type Random } from './core/random.js';
 export { silentLog, type Log, type LogFields } from './core/log.js';

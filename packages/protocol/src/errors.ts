@@ -65,10 +65,18 @@ export const ErrorCode = {
   invocationStopped: 'invocation_stopped',
   /** No answer within the time limit of the call. */
   invocationTimeout: 'invocation_timeout',
+  /** The caller gave the call up. */
+  invocationCancelled: 'invocation_cancelled',
   /** The worker takes no more: too much waits to be sent to it. */
   channelSendFailed: 'channel_send_failed',
   /** The caller has as many calls in flight as one worker may have. */
   tooManyCalls: 'too_many_calls',
+  /** The worker has as many channels open as one worker may have. */
+  tooManyChannels: 'too_many_channels',
+  /** The end of a channel was taken before, its channel is over, or nothing goes by that id and key. */
+  channelUnavailable: 'channel_unavailable',
+  /** A channel ended before everything was delivered; the message names the reason. */
+  channelAborted: 'channel_aborted',
   /** The message is larger than the receiving client accepts. */
   payloadTooLarge: 'payload_too_large',
   /** The frame is no JSON. */

@@ -13,6 +13,7 @@ import type { Storage } from './store.js';
 import type {
   Condition,
   FunctionDefinition,
+  HostChannels,
   InvokeRequest,
   Outcome,
   Registration,
@@ -39,6 +40,7 @@ export class BuiltInHost implements WorkerHost {
   readonly random: Random;
   readonly storage: Storage;
   readonly registry: RegistryView;
+  readonly channels: HostChannels;
   readonly projectDir: string;
   readonly dataDir: string;
   readonly session: LocalSession;
@@ -58,6 +60,10 @@ export class BuiltInHost implements WorkerHost {
     this.reportPort = options.reportPort;
     this.session = new LocalSession(core, 'engine', options.workerName);
     this.registry = registryView(core);
+    this.channels = {
+      create: (channel) => core.channels.create(this.session, channel),
+      open: ({ channel_id, access_key }) => core.channels.open(channel_id, access_key),
+    };
   }
 
   registerFunction<Input>(definition: FunctionDefinition<Input>): Registration {
@@ -143,6 +149,7 @@ export class BuiltInHost implements WorkerHost {
         settle: settled,
         timeoutMs: request.timeoutMs,
         replicas: request.consumers === 'replicas',
+        handle: request.handle,
       },
     );
   }

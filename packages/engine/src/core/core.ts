@@ -4,6 +4,7 @@
  */
 import { allowAll, type AccessDecision } from './access.js';
 import { Bindings } from './bindings.js';
+import { Channels } from './channels.js';
 import type { Clock, Timer } from './clock.js';
 import { Emitter } from './emitter.js';
 import type { Log } from './log.js';
@@ -45,6 +46,7 @@ export class Core {
   readonly registry = new Registry();
   readonly bindings: Bindings;
   readonly router: Router;
+  readonly channels: Channels;
   readonly workers = new Emitter<WorkerEvent>();
   readonly #sessions = new Map<string, Session>();
   readonly #limits: CoreLimits;
@@ -56,6 +58,7 @@ export class Core {
     this.random = options.random;
     this.log = options.log;
     this.#limits = { ...defaultCoreLimits, ...options.limits };
+    this.channels = new Channels(options.clock, options.random);
     this.bindings = new Bindings(options.log);
     this.router = new Router({ ...options, registry: this.registry, mayCall: options.mayCall ?? allowAll });
   }
@@ -107,13 +110,14 @@ export class Core {
     this.#setTimer(session, () => void this.close(session), this.#limits.reattachGraceMs);
   }
 
-  /** Ends a session: its functions leave, its calls are answered, its triggers and types go. Idempotent. */
+  /** Ends a session: its functions leave, its calls are answered, its triggers, types and channels go. Idempotent. */
   async close(session: Session): Promise<void> {
     if (session.state === 'closed') return;
     session.state = 'closed';
     this.#clearTimer(session);
     for (const owner of [...session.functions]) this.registry.remove(owner);
     this.router.release(session);
+    this.channels.release(session);
     const released = this.bindings.release(session);
     this.#sessions.delete(session.id);
     this.workers.emit({ kind: 'disconnected', session });

@@ -3,6 +3,8 @@
  * socket.
  */
 import { DEFAULT_NAMESPACE, ErrorCode, Payload, TrineError, type Action, type ErrorBody } from '@trine/protocol';
+import { channelPair, ChannelReader, ChannelWriter, type ChannelPair } from './channel-streams.js';
+import type { Channel, ChannelRef } from './channel.js';
 import type { Core } from './core.js';
 import { LocalSession } from './local-session.js';
 import type { JsonValue } from './worker-host.js';
@@ -185,6 +187,32 @@ export class EmbeddedWorker {
     });
   }
 
+  /**
+   * Makes a channel. Its ends are the streams `writer` and `reader`, or go into payloads as `writerRef` and
+   * `readerRef`; each can be taken once. It ends with this worker.
+   *
+   * @param bufferSize - in units of 64 KiB, brought into 1 to 1024. Default 64 (4 MiB)
+   * @throws TrineError `too_many_channels`
+   */
+  createChannel(bufferSize?: number): ChannelPair {
+    this.#checkOpen();
+    return channelPair(this.#core.channels.create(this.#session, { bufferUnits: bufferSize }));
+  }
+
+  /**
+   * The read end that a payload refers to.
+   *
+   * @throws TrineError `channel_unavailable` when there is none by that id and key (any more)
+   */
+  openReader(ref: Omit<ChannelRef, 'direction'>): ChannelReader {
+    return new ChannelReader(this.#openChannel(ref));
+  }
+
+  /** The write end that a payload refers to. @throws TrineError `channel_unavailable` */
+  openWriter(ref: Omit<ChannelRef, 'direction'>): ChannelWriter {
+    return new ChannelWriter(this.#openChannel(ref));
+  }
+
   /** Leaves the engine: functions and triggers go, calls under way end with `invocation_stopped`. */
   async shutdown(): Promise<void> {
     await this.#core.close(this.#session);
@@ -197,6 +225,12 @@ export class EmbeddedWorker {
       ErrorCode.invocationStopped,
       `worker ${this.name} has left the engine: take another one from engine.worker('${this.name}')`,
     );
+  }
+
+  #openChannel({ channel_id, access_key }: Omit<ChannelRef, 'direction'>): Channel {
+    const channel = this.#core.channels.open(channel_id, access_key);
+    if (channel !== undefined) return channel;
+    throw new TrineError(ErrorCode.channelUnavailable, `channel ${channel_id} is not there, or its key is another one`);
   }
 
   #hold(step: Promise<unknown>): void {

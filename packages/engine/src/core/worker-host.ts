@@ -4,8 +4,11 @@
  */
 import { TrineError, type ErrorBody, type Payload } from '@trine/protocol';
 import type { z } from 'zod';
+import type { Channel } from './channel.js';
+import type { ChannelOptions } from './channels.js';
 import type { Clock } from './clock.js';
 import type { Log } from './log.js';
+import type { CallHandle } from './pending-call.js';
 import type { Random } from './random.js';
 import type { Storage } from './store.js';
 
@@ -114,6 +117,8 @@ export interface InvokeRequest {
   readonly timeoutMs?: number;
   /** `newest` (default): the newest live owner serves. `replicas`: the least-loaded live owner of the newest's worker name. */
   readonly consumers?: 'newest' | 'replicas';
+  /** Takes hold of the call: `handle.cancel()` gives it up. One handle per call. */
+  readonly handle?: CallHandle;
 }
 
 /** What a condition function says about a call of its target. */
@@ -167,6 +172,22 @@ export interface RegistryView {
   ): Registration;
 }
 
+/**
+ * Channels of a built-in worker. It takes an end with `channel.takeReader(sink)` or
+ * `channel.takeWriter(source)`, or as Node streams with `new ChannelReader(channel)` and `new
+ * ChannelWriter(channel)` of `channel-streams.ts`; the other end goes into a payload as `channel.ref(...)`.
+ */
+export interface HostChannels {
+  /**
+   * Makes a channel that ends with this worker.
+   *
+   * @throws TrineError `too_many_channels`
+   */
+  create(options?: ChannelOptions): Channel;
+  /** The channel of a ref that came in a payload, or undefined where there is none by that id and key. */
+  open(ref: { readonly channel_id: string; readonly access_key: string }): Channel | undefined;
+}
+
 export interface WorkerHost {
   /** The name of the entry in config.yaml, as the user typed it (`iii-queue` or `queue`). */
   readonly entryName: string;
@@ -175,6 +196,7 @@ export interface WorkerHost {
   readonly random: Random;
   readonly storage: Storage;
   readonly registry: RegistryView;
+  readonly channels: HostChannels;
   /** The project folder: relative paths in the configuration start here. */
   readonly projectDir: string;
   /** Absolute path of the data folder (`<project>/data` unless configured). Created by whoever writes first. */

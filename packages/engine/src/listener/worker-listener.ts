@@ -1,5 +1,6 @@
 /**
- * The port that workers connect to: `/` is the worker protocol, `/otel` takes telemetry only.
+ * The port that workers connect to: `/` is the worker protocol, `/otel` takes telemetry only,
+ * `/ws/channels/...` are the ends of channels.
  * Listening starts last and stops first, so that a client in backoff meets a refused connection and
  * never half an engine.
  */
@@ -13,6 +14,8 @@ import { MAX_MESSAGE_BYTES } from '../core/message-limit.js';
 import { RemoteSession, type SessionLimits } from '../core/remote-session.js';
 import { decodeTelemetry, isTelemetry, type TelemetrySink } from '../core/telemetry.js';
 import { isLoopback, moveAddresses } from './addresses.js';
+import { ChannelSockets } from './channel-sockets.js';
+import { isChannelPath } from './channel-wire.js';
 import { formatAddress } from './format-address.js';
 import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
 import { WorkerSocket } from './worker-socket.js';
@@ -62,6 +65,7 @@ export class WorkerListener {
   readonly #log: Log;
   readonly #wss: WebSocketServer;
   readonly #heartbeat: Heartbeat;
+  readonly #channelSockets: ChannelSockets;
   readonly #sockets = new Set<{
     readonly ws: WebSocket;
     readonly transport: WorkerSocket | undefined;
@@ -83,6 +87,7 @@ export class WorkerListener {
       maxPayload: MAX_MESSAGE_BYTES,
       clientTracking: false,
     });
+    this.#channelSockets = new ChannelSockets(options.core, this.#wss);
     this.#wss.on('headers', (headers) => headers.push(CAPABILITIES));
   }
 
@@ -145,7 +150,7 @@ export class WorkerListener {
       // The frame leaves before the socket is destroyed.
       setImmediate(() => ws.terminate());
     }
-    await Promise.all(ending.map(({ closed }) => closed));
+    await Promise.all([this.#channelSockets.stop(), ...ending.map(({ closed }) => closed)]);
   }
 
   #tell(host: string | undefined): void {
@@ -166,7 +171,8 @@ export class WorkerListener {
     });
     setHandshakeTimeout(server, handshakeTimeoutMs);
     server.on('request', (request, response) => {
-      const known = pathOf(request) === '/' || pathOf(request) === '/otel';
+      const path = pathOf(request);
+      const known = path === '/' || path === '/otel' || isChannelPath(path);
       const status = !known ? 404 : request.method === 'GET' ? 400 : 405;
       response
         .writeHead(status, { 'content-type': 'text/plain' })
@@ -185,6 +191,7 @@ export class WorkerListener {
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', () => socket.destroy());
     const path = pathOf(request);
+    if (!this.#stopped && isChannelPath(path)) return this.#channelSockets.upgrade(request, socket, head);
     if (this.#stopped || (path !== '/' && path !== '/otel')) {
       const status = this.#stopped ? 503 : 404;
       // The other side may keep its end open for ever.
