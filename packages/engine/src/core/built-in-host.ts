@@ -62,6 +62,7 @@ export class BuiltInHost implements WorkerHost {
     this.registry = registryView(core);
     this.channels = {
       create: (channel) => core.channels.create(this.session, channel),
+      ended: core.channels.ended,
       open: ({ channel_id, access_key }) => core.channels.open(channel_id, access_key),
     };
   }

@@ -17,7 +17,7 @@
  *
  * Costs next to nothing until an end is taken: most requests carry two of them and use neither.
  */
-import type { ChannelBounds, ChannelPool } from './channels.js';
+import type { ChannelPool } from './channels.js';
 import { Spill } from './spill.js';
 
 /** What a buffer is counted in, in bytes: the largest frame that SDKs write. */
@@ -83,10 +83,9 @@ export class Channel {
   readonly capacityBytes: number;
   /** Steady clock, milliseconds. */
   readonly createdAt: number;
-  /** Its maker ends it by itself: it is not swept for an end that nobody took. */
+  /** Its maker ends it by itself: it neither ends with its owner nor is swept for an end that nobody took. */
   readonly isManaged: boolean;
   readonly #pool: ChannelPool;
-  readonly #bounds: ChannelBounds;
   #writer: 'free' | 'taken' | 'ended' = 'free';
   #source: ChannelSource | undefined;
   #sink: ChannelSink | undefined;
@@ -110,7 +109,6 @@ export class Channel {
     createdAt: number,
     isManaged: boolean,
     pool: ChannelPool,
-    bounds: ChannelBounds,
   ) {
     this.id = id;
     this.key = key;
@@ -118,7 +116,6 @@ export class Channel {
     this.createdAt = createdAt;
     this.isManaged = isManaged;
     this.#pool = pool;
-    this.#bounds = bounds;
   }
 
   ref(direction: ChannelDirection): ChannelRef {
@@ -229,7 +226,7 @@ export class Channel {
 
   /** When all channels together hold too much, each may hold little. */
   get #limitBytes(): number {
-    return this.#pool.bufferedBytes > this.#bounds.pooledBytes ? CHANNEL_UNIT_BYTES : this.capacityBytes;
+    return this.#pool.bufferedBytes > this.#pool.bounds.pooledBytes ? CHANNEL_UNIT_BYTES : this.capacityBytes;
   }
 
   #push(message: ChannelMessage): void {
@@ -287,9 +284,9 @@ export class Channel {
   }
 
   #spillOut(data: Buffer, isText: boolean): void {
-    const spill = (this.#spill ??= new Spill(this.#bounds.spillBytes, () => this.abort('spill_failed')));
+    const spill = (this.#spill ??= new Spill(this.#pool.bounds.spillBytes, () => this.abort('spill_failed')));
     const size = spill.sizeOf(data);
-    const { spillBytes, pooledSpillBytes } = this.#bounds;
+    const { spillBytes, pooledSpillBytes } = this.#pool.bounds;
     if (this.#spilledBytes + size > spillBytes || this.#pool.spilledBytes + size > pooledSpillBytes) {
       this.abort('reader_stalled');
       return;
@@ -328,6 +325,26 @@ export class Channel {
     this.#spill = undefined;
     this.#pool.remove(this);
   }
+}
+
+/** A channel through which nothing goes: whoever reads it, as often as they like, sees its end at once. */
+export class EndedChannel extends Channel {
+  override get hasWriter(): boolean {
+    return true;
+  }
+
+  override takeWriter(): boolean {
+    return false;
+  }
+
+  override takeReader(sink: ChannelSink): boolean {
+    sink.end();
+    return true;
+  }
+
+  override pull(): void {}
+
+  override abort(): void {}
 }
 
 /** Stands where a message was: its bytes are free at once. */

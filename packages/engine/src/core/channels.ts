@@ -3,7 +3,7 @@
  */
 import { timingSafeEqual } from 'node:crypto';
 import { ErrorCode, TrineError } from '@trine/protocol';
-import { Channel, CHANNEL_UNIT_BYTES } from './channel.js';
+import { Channel, CHANNEL_UNIT_BYTES, EndedChannel } from './channel.js';
 import type { Clock, Timer } from './clock.js';
 import type { Random } from './random.js';
 import type { Session } from './session.js';
@@ -53,6 +53,7 @@ export const defaultChannelBounds: ChannelBounds = {
 export interface ChannelPool {
   bufferedBytes: number;
   spilledBytes: number;
+  readonly bounds: ChannelBounds;
   /** Told once of a channel that is over. */
   remove(channel: Channel): void;
 }
@@ -60,29 +61,44 @@ export interface ChannelPool {
 export interface ChannelOptions {
   /** Buffer in units of 64 KiB; brought into 1 to 1024. Default 64 (4 MiB). */
   readonly bufferUnits?: number | undefined;
-  /** Its maker ends it by itself, so it is never swept for an end that nobody took. */
+  /** Its maker ends it by itself: it neither ends with its owner nor is swept for an end that nobody took. */
   readonly isManaged?: boolean;
 }
 
 export class Channels {
   readonly #clock: Clock;
   readonly #random: Random;
-  readonly #bounds: ChannelBounds;
-  readonly #byId = new Map<string, { readonly channel: Channel; readonly owner: Session }>();
+  readonly #byId = new Map<string, { readonly channel: Channel; readonly owned: Set<Channel> | undefined }>();
   readonly #byOwner = new WeakMap<Session, Set<Channel>>();
   readonly #pool: ChannelPool;
+  #ended: Channel | undefined;
+  #idPrefix = '';
+  #idCounter = 0;
   #sweep: Timer | undefined;
 
   constructor(clock: Clock, random: Random, bounds: Partial<ChannelBounds> = {}) {
     this.#clock = clock;
     this.#random = random;
-    this.#bounds = { ...defaultChannelBounds, ...bounds };
-    this.#pool = { bufferedBytes: 0, spilledBytes: 0, remove: (channel) => this.#remove(channel) };
+    this.#pool = {
+      bufferedBytes: 0,
+      spilledBytes: 0,
+      bounds: { ...defaultChannelBounds, ...bounds },
+      remove: (channel) => this.#remove(channel),
+    };
   }
 
   /** Channels that are not over. */
   get size(): number {
-    return this.#byId.size;
+    return this.#byId.size - (this.#ended === undefined ? 0 : 1);
+  }
+
+  /** One for all: a channel that is at its end, for whoever has nothing to write. */
+  get ended(): Channel {
+    if (this.#ended === undefined) {
+      this.#ended = new EndedChannel(this.#nextId(), this.#random.uuid(), 0, 0, true, this.#pool);
+      this.#byId.set(this.#ended.id, { channel: this.#ended, owned: undefined });
+    }
+    return this.#ended;
   }
 
   /** Bytes in the buffers of all channels. */
@@ -96,24 +112,22 @@ export class Channels {
    * @throws TrineError `too_many_channels`
    */
   create(owner: Session, options: ChannelOptions = {}): Channel {
-    let owned = this.#byOwner.get(owner);
-    if (owned === undefined) this.#byOwner.set(owner, (owned = new Set()));
     const isManaged = options.isManaged === true;
-    if (!isManaged && owned.size >= MAX_CHANNELS_PER_SESSION) {
+    const owned = isManaged ? undefined : this.#ownedBy(owner);
+    if (owned !== undefined && owned.size >= MAX_CHANNELS_PER_SESSION) {
       const message = `${owner.label} has ${owned.size} channels open, which is the limit: close some first`;
       throw new TrineError(ErrorCode.tooManyChannels, message, { retryable: true });
     }
     const channel = new Channel(
-      this.#random.uuid(),
+      this.#nextId(),
       this.#random.uuid(),
       bufferUnits(options.bufferUnits) * CHANNEL_UNIT_BYTES,
       this.#clock.monotonic(),
       isManaged,
       this.#pool,
-      this.#bounds,
     );
-    owned.add(channel);
-    this.#byId.set(channel.id, { channel, owner });
+    owned?.add(channel);
+    this.#byId.set(channel.id, { channel, owned });
     if (!isManaged) this.#armSweep();
     return channel;
   }
@@ -151,9 +165,22 @@ export class Channels {
   }
 
   #remove(channel: Channel): void {
-    const owner = this.#byId.get(channel.id)?.owner;
+    this.#byId.get(channel.id)?.owned?.delete(channel);
     this.#byId.delete(channel.id);
-    if (owner !== undefined) this.#byOwner.get(owner)?.delete(channel);
+  }
+
+  /** UUID-shaped and unique in this engine. It may be guessed; the key may not. */
+  #nextId(): string {
+    const low = this.#idCounter % 0x1_0000_0000_0000;
+    if (low === 0) this.#idPrefix = this.#random.uuid().slice(0, 24);
+    this.#idCounter++;
+    return this.#idPrefix + low.toString(16).padStart(12, '0');
+  }
+
+  #ownedBy(owner: Session): Set<Channel> {
+    let owned = this.#byOwner.get(owner);
+    if (owned === undefined) this.#byOwner.set(owner, (owned = new Set()));
+    return owned;
   }
 
   #armSweep(): void {

@@ -124,7 +124,12 @@ export class Spill {
     let from = 0;
     while (from < length) {
       const position = (at + from) % this.#capacityBytes;
-      const { bytesRead } = await file.read(bytes, from, Math.min(length - from, this.#capacityBytes - position), position);
+      const { bytesRead } = await file.read(
+        bytes,
+        from,
+        Math.min(length - from, this.#capacityBytes - position),
+        position,
+      );
       if (bytesRead === 0) throw new Error('the temporary file of a channel is shorter than what was written to it');
       from += bytesRead;
     }

@@ -184,6 +184,8 @@ export interface HostChannels {
    * @throws TrineError `too_many_channels`
    */
   create(options?: ChannelOptions): Channel;
+  /** One for all: a channel that is at its end, for whoever has nothing to write. */
+  readonly ended: Channel;
   /** The channel of a ref that came in a payload, or undefined where there is none by that id and key. */
   open(ref: { readonly channel_id: string; readonly access_key: string }): Channel | undefined;
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
-/** 16 MiB: generous, because the reference has no limit at all. */
-const DEFAULT_BODY_LIMIT_BYTES = 16 * 1024 * 1024;
+/** Largest JSON body in bytes: those are held in memory. 16 MiB is generous, because the reference has no limit at all. */
+export const DEFAULT_BODY_LIMIT_BYTES = 16 * 1024 * 1024;
 /** The longest timeout that timers keep, in milliseconds (24.8 days). */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 const MAX_PORT = 65_535;
@@ -47,8 +47,11 @@ const httpObject = z.strictObject({
   body_limit: z
     .int()
     .min(0)
-    .default(DEFAULT_BODY_LIMIT_BYTES)
-    .describe('Largest request body in bytes; above it: 413.'),
+    .optional()
+    .describe(
+      'Largest request body in bytes; above it: 413. Left out = 16777216 (16 MiB) for JSON bodies, which are held ' +
+        'in memory, and no limit for others, which are streamed.',
+    ),
 });
 
 /** A bare entry (`- name: iii-http`) has no configuration at all. */

@@ -11,7 +11,7 @@ export const HttpCode = {
   payloadTooLarge: 'PAYLOAD_TOO_LARGE',
   /** 422: the route's condition function answered false. */
   conditionNotMet: 'CONDITION_NOT_MET',
-  /** 500: what the function answered cannot be sent. */
+  /** 500: what the function answered cannot be sent, or its response channel was cut before the first bytes. */
   internal: 'INTERNAL_ERROR',
   /** 503: as many requests wait as may wait, or the engine is stopping. */
   unavailable: 'SERVICE_UNAVAILABLE',

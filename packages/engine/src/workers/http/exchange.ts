@@ -4,7 +4,9 @@
  *   arrived -> answered                            no route, other method, preflight, draining, line full
  *   arrived -> waiting -> running -> answered      every step of `running` can answer: middleware, a body
  *                                                  over the limit, the condition, a deadline, the function
- *   any -> gone                                    the client left: nothing is written, nothing more is called
+ *   running -> streaming -> answered               the function writes the answer through a channel
+ *   any -> gone                                    the client left: nothing is written, nothing more is called,
+ *                                                  the call under way and both channels are given up
  *
  * Hot path: a request without body, middleware and condition reaches `host.invoke` in the turn in
  * which it arrived and makes one promise chain. Guarded by the HTTP rows of the benchmarks.
@@ -13,23 +15,34 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ErrorCode, Payload, type ErrorBody } from '@trine/protocol';
 import type { Outcome, WorkerHost } from '../../core/worker-host.js';
 import { errorAnswer, timedOut, tooLarge, unavailable, type Answer } from './answer.js';
+import type { Channel } from '../../core/channel.js';
 import { bodyJson, hasBody, isJson, readBody } from './body.js';
 import { HttpCode } from './errors.js';
 import type { Limiter } from './limiter.js';
 import type { Listening } from './listener.js';
+import { Reply, type ReplyEnd, type ReplyParts } from './reply.js';
+import { HeldBody, StreamedBody } from './request-body.js';
 import { headersJson, pathParamsJson, queryJson } from './request-parts.js';
+import type { StreamHead } from './stream-head.js';
 import { handlerAnswer, isRecord, middlewareAnswer, type OnBadHeader } from './response.js';
 import type { Route } from './route.js';
 import { PRE_HANDLER, type Snapshot } from './snapshot.js';
-import { writeAnswer } from './write-answer.js';
+import { writeAnswer, writeStreamHead } from './write-answer.js';
 
 /** `00-<trace id>-<span id>-<flags>` (W3C Trace Context, section 3.2). */
 const TRACEPARENT = /^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}/;
 /** 48 random bits, as long as the ids of the reference. */
 const ERROR_ID_BYTES = 6;
 
+/** Channels of a request end with it. */
+const MANAGED = { isManaged: true } as const;
+/** After the answer, the rest of a body that nobody reads may come for this long before the client is cut, in milliseconds. */
+const UNREAD_BODY_MS = 30_000;
+
 /** How a step ended: with an answer, or `undefined` = go on. `gone` = the client left. */
 type Step = Answer | 'gone' | undefined;
+/** How the last one did. `streaming` = the answer is being written. */
+type End = Answer | 'gone' | 'streaming';
 
 /** What an exchange needs of the one it came through. */
 export interface ExchangeParts {
@@ -41,7 +54,7 @@ export interface ExchangeParts {
   closed(): void;
 }
 
-export class Exchange {
+export class Exchange implements ReplyParts {
   readonly #deadline: number;
   readonly #traceparent: string | undefined;
   readonly #baggage: string | undefined;
@@ -50,6 +63,10 @@ export class Exchange {
   #params = '';
   #headersText = '';
   #body = 'null';
+  /** A body that was read whole. */
+  #held: Buffer | undefined;
+  #requestChannel: Channel | undefined;
+  #responseChannel: Channel | undefined;
   /** What middleware added for those after it. */
   #context: Map<string, unknown> | undefined;
   #finished = false;
@@ -84,7 +101,7 @@ export class Exchange {
       holdsPlace = true;
       const step = await this.#handle(route, taken);
       if (step === 'gone') this.#leave();
-      else this.finish(step);
+      else if (step !== 'streaming') this.finish(step);
     } catch (error) {
       // Nothing above is supposed to throw: whatever does must not take the server down.
       this.finish(this.#failed(route, { code: HttpCode.internal, message: 'internal server error' }, error));
@@ -96,19 +113,51 @@ export class Exchange {
   /** Sends the answer. Once. */
   finish(answer: Answer): void {
     if (this.#finished) return;
-    const cors = this.snapshot.cors.headers(this.headers.get('origin'));
-    const close = this.listener.closing || this.gateway.draining;
-    writeAnswer(this.req, this.res, this.method === 'HEAD', answer, cors, close, this.gateway.host.clock);
+    const { clock } = this.gateway.host;
+    writeAnswer(this.req, this.res, this.method === 'HEAD', answer, this.#cors, this.#closes, clock);
     this.#leave();
+  }
+
+  get host(): WorkerHost {
+    return this.gateway.host;
+  }
+
+  /** Sends the head of an answer that the function writes through its channel. */
+  writeHead(head: StreamHead): void {
+    writeStreamHead(this.res, head, this.#cors, this.#closes);
+  }
+
+  badHeader(name: string): void {
+    this.host.log.warn('header not sent: its name or value is not possible', { path: this.path, header: name });
+  }
+
+  get #cors(): readonly string[] {
+    return this.snapshot.cors.headers(this.headers.get('origin'));
+  }
+
+  get #closes(): boolean {
+    return this.listener.closing || this.gateway.draining;
   }
 
   #leave(): void {
     if (this.#finished) return;
     this.#finished = true;
+    this.#responseChannel?.abort('request_ended');
+    // Somebody who reads the body may read it to its end, also after the answer.
+    if (this.#requestChannel?.hasReader === false) this.#requestChannel.abort('request_ended');
+    if (!this.req.complete && hasBody(this.headers) && this.#requestChannel?.isOver !== false) this.#dropBody();
     this.gateway.closed();
   }
 
-  #handle(route: Route, taken: readonly string[]): Promise<Answer | 'gone'> {
+  /** Lets the rest of a body that nobody wants pass by, for a while: the connection can be used again afterwards. */
+  #dropBody(): void {
+    const { req } = this;
+    req.resume();
+    const timer = this.gateway.host.clock.setTimer(() => req.destroy(), UNREAD_BODY_MS);
+    req.once('close', () => timer.cancel()).on('error', () => undefined);
+  }
+
+  #handle(route: Route, taken: readonly string[]): Promise<End> {
     this.#query = queryJson(this.rawQuery);
     this.#params = pathParamsJson(route, taken);
     this.#headersText = headersJson(this.headers);
@@ -120,7 +169,7 @@ export class Exchange {
     return direct ? this.#callFunction(route) : this.#handleInSteps(route);
   }
 
-  async #handleInSteps(route: Route): Promise<Answer | 'gone'> {
+  async #handleInSteps(route: Route): Promise<End> {
     for (const id of this.snapshot.middlewareIds) {
       const step = await this.#askMiddleware(id, route);
       if (step !== undefined) return step;
@@ -140,27 +189,79 @@ export class Exchange {
     return this.#callFunction(route);
   }
 
-  async #callFunction(route: Route): Promise<Answer | 'gone'> {
+  async #callFunction(route: Route): Promise<End> {
     const timeoutMs = this.#remainingMs;
     if (timeoutMs <= 0) return timedOut();
-    const outcome = await this.gateway.host.invoke({
+    const { host } = this.gateway;
+    const response = (this.#responseChannel = host.channels.create(MANAGED));
+    const reply = new Reply(this, this.res, response, this.#deadline);
+    const body = hasBody(this.headers) ? this.#offerBody(reply) : host.channels.ended;
+    this.res.on('close', () => this.#resClosed(reply));
+    const end = await reply.ask({
       functionId: route.functionId,
-      payload: this.#request(route),
+      payload: this.#request(
+        route,
+        `,"request_body":${refJson(body, 'read')},"response":${refJson(response, 'write')}`,
+      ),
       namespace: route.namespace,
       metadata: route.metadata,
       traceparent: this.#traceparent,
       baggage: this.#baggage,
       timeoutMs,
+      handle: reply.handle,
     });
-    if (outcome.ok) return this.#checked(route, handlerAnswer(outcome.result, this.#warnOf(route.functionId)));
-    if (outcome.cause === 'timeout') return timedOut();
-    return this.#failed(route, errorOf(outcome, route.functionId, route.namespace));
+    return this.#endOf(route, end);
+  }
+
+  #endOf(route: Route, end: ReplyEnd): End {
+    switch (end.kind) {
+      case 'outcome':
+        if (end.outcome.ok)
+          return this.#checked(route, handlerAnswer(end.outcome.result, this.#warnOf(route.functionId)));
+        if (end.outcome.cause === 'timeout') return timedOut();
+        return this.#failed(route, errorOf(end.outcome, route.functionId, route.namespace));
+      case 'head':
+        return { status: end.head.status, headers: end.head.headers, body: '' };
+      case 'nothing':
+        return handlerAnswer(undefined, this.#warnOf(route.functionId));
+      case 'late':
+        return timedOut();
+      case 'too_large':
+        return tooLarge();
+      case 'lost':
+        return this.#failed(route, { code: HttpCode.internal, message: 'the response channel was lost' });
+      case 'streaming':
+      case 'gone':
+        return end.kind;
+    }
+  }
+
+  /** What the function reads through the request channel. */
+  #offerBody(reply: Reply): Channel {
+    const { channels, clock } = this.gateway.host;
+    const channel = (this.#requestChannel = channels.create(MANAGED));
+    if (this.#held !== undefined) channel.takeWriter(new HeldBody(channel, this.#held));
+    else {
+      const onTooLarge = (): void => reply.giveUp('too_large');
+      channel.takeWriter(new StreamedBody(channel, this.req, this.snapshot.maxStreamedBytes, clock, onTooLarge));
+    }
+    return channel;
+  }
+
+  /** The response is written, or its client has left. */
+  #resClosed(reply: Reply): void {
+    if (!this.res.writableFinished) {
+      reply.giveUp('gone');
+      this.#requestChannel?.abort('client_gone');
+    }
+    this.#leave();
   }
 
   async #takeBody(): Promise<Step> {
-    const { maxBodyBytes } = this.snapshot;
-    if (Number(this.headers.get('content-length') ?? 0) > maxBodyBytes) return tooLarge();
-    if (!isJson(this.headers.get('content-type'))) return undefined;
+    const { maxBodyBytes, maxStreamedBytes } = this.snapshot;
+    const length = Number(this.headers.get('content-length') ?? 0);
+    if (!isJson(this.headers.get('content-type'))) return length > maxStreamedBytes ? tooLarge() : undefined;
+    if (length > maxBodyBytes) return tooLarge();
     const timeoutMs = this.#remainingMs;
     if (timeoutMs <= 0) return timedOut();
     const body = await readBody(this.req, maxBodyBytes, this.gateway.host.clock, timeoutMs);
@@ -168,6 +269,7 @@ export class Exchange {
     if (body === 'late') return timedOut();
     if (body === 'aborted') return 'gone';
     this.#body = bodyJson(body);
+    this.#held = body;
     return undefined;
   }
 
@@ -227,14 +329,14 @@ export class Exchange {
     return undefined;
   }
 
-  /** The request object. */
-  #request(route: Route): Payload {
+  /** @param refs - the channels, as members that follow: functions receive them, conditions do not */
+  #request(route: Route, refs = ''): Payload {
     const context =
       this.#context === undefined ? '' : `,"context":${JSON.stringify(Object.fromEntries(this.#context))}`;
     return Payload.fromJson(
       `{"query_params":${this.#query},"path_params":${this.#params},"headers":${this.#headersText},` +
         `"path":${route.pathJson},"method":"${this.method}","body":${this.#body},"trigger":${route.triggerJson},` +
-        `"url_path":${JSON.stringify(this.path)},"raw_query":${JSON.stringify(this.rawQuery)}${context}}`,
+        `"url_path":${JSON.stringify(this.path)},"raw_query":${JSON.stringify(this.rawQuery)}${context}${refs}}`,
     );
   }
 
@@ -274,6 +376,11 @@ export class Exchange {
   get #clientLeft(): boolean {
     return this.res.destroyed || this.req.socket.destroyed;
   }
+}
+
+/** Ids and keys are UUIDs: they need no escaping. */
+function refJson(channel: Channel, direction: 'read' | 'write'): string {
+  return `{"channel_id":"${channel.id}","access_key":"${channel.key}","direction":"${direction}"}`;
 }
 
 function errorOf(outcome: Outcome & { ok: false }, functionId: string, namespace: string): ErrorBody {

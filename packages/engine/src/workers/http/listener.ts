@@ -10,9 +10,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import fastify, { type FastifyInstance } from 'fastify';
 import { formatAddress } from '../../listener/index.js';
 
-/** A client has this long to send the head of a request, and this long to send all of it, in milliseconds. */
+/** A client has this long to send the head of a request, in milliseconds. Its body has limits of its own. */
 const HEAD_TIMEOUT_MS = 15_000;
-const REQUEST_TIMEOUT_MS = 300_000;
 /** How often the server looks for clients over these, in milliseconds. */
 const TIMEOUT_CHECK_MS = 5_000;
 /** Idle connections are kept this long, in milliseconds: longer than the 60 s of common proxies. */
@@ -56,7 +55,7 @@ export class Listener implements Listening {
       return503OnClosing: false,
       forceCloseConnections: 'idle',
       keepAliveTimeout: KEEP_ALIVE_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
+      requestTimeout: 0, // an upload takes as long as it takes
       http: {
         maxHeaderSize: MAX_HEAD_BYTES,
         headersTimeout: limits.headTimeoutMs ?? HEAD_TIMEOUT_MS,

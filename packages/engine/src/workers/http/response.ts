@@ -78,7 +78,7 @@ function bodyText(result: Payload, body: unknown): string {
   return compactJson(memberText(json, 'body') ?? '{}');
 }
 
-function headerObject(given: unknown, onBadHeader: OnBadHeader): string[] {
+export function headerObject(given: unknown, onBadHeader: OnBadHeader): string[] {
   const headers: string[] = [];
   if (!isRecord(given)) return headers;
   for (const name of Object.keys(given)) {

@@ -4,7 +4,10 @@ import { once } from 'node:events';
 import { Payload } from '@trine/protocol';
 import { rawExchange, waitFor } from '@trine/testing';
 import { afterEach, describe, expect, it } from 'vitest';
+import { Channels } from '../../core/channels.js';
 import { systemClock } from '../../core/clock.js';
+import { Core } from '../../core/core.js';
+import { LocalSession } from '../../core/local-session.js';
 import type { Log } from '../../core/log.js';
 import { systemRandom } from '../../core/random.js';
 import type { Outcome, RunningWorker, TriggerTypeDefinition, WorkerHost } from '../../core/worker-host.js';
@@ -15,6 +18,7 @@ import { Listener } from './listener.js';
 class Bed {
   readonly lines: string[] = [];
   readonly #log: Log;
+  readonly #channels = new Channels(systemClock, systemRandom);
   invoke: () => Promise<Outcome> = () => Promise.resolve({ ok: true, result: Payload.fromValue({ body: 'ok' }) });
   type: TriggerTypeDefinition | undefined;
   worker: RunningWorker | undefined;
@@ -27,6 +31,11 @@ class Bed {
   }
 
   async start(config: unknown): Promise<void> {
+    const owner = new LocalSession(
+      new Core({ clock: systemClock, random: systemRandom, log: this.#log }),
+      'engine',
+      'http',
+    );
     const host: Partial<WorkerHost> = {
       entryName: 'http',
       log: this.#log,
@@ -41,7 +50,14 @@ class Bed {
         this.type = type;
         return { remove: () => undefined };
       },
-      invoke: () => this.invoke(),
+      invoke: ((_request: unknown, settled: (outcome: Outcome) => void) => {
+        void this.invoke().then(settled);
+      }) as WorkerHost['invoke'],
+      channels: {
+        create: (options) => this.#channels.create(owner, options),
+        ended: this.#channels.ended,
+        open: ({ channel_id, access_key }) => this.#channels.open(channel_id, access_key),
+      },
       reportPort: (_, port) => (this.port = port),
     };
     this.worker = await httpWorker.start(host as WorkerHost, httpWorker.config.parse(config));

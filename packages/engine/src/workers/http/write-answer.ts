@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../../core/clock.js';
 import type { Answer } from './answer.js';
 import type { Cors } from './cors.js';
+import type { StreamHead } from './stream-head.js';
 
 /**
  * How long a client that is still sending gets to see the answer before its connection is closed, in
@@ -35,6 +36,19 @@ export function writeAnswer(
   const text = bodyless || bare ? undefined : body;
   if (unread) linger(req, res, text, clock);
   else res.end(text);
+}
+
+/**
+ * Writes status and headers of an answer whose body follows. Without a length the body is sent in chunks.
+ *
+ * @param cors, close - as for `writeAnswer`
+ */
+export function writeStreamHead(res: ServerResponse, head: StreamHead, cors: readonly string[], close: boolean): void {
+  const headers = withCors(head.headers, cors);
+  if (head.contentLength !== undefined && head.status !== 204 && head.status !== 304)
+    headers.push('content-length', String(head.contentLength));
+  if (close) headers.push('connection', 'close');
+  res.writeHead(head.status, headers);
 }
 
 /** An answer to OPTIONS that no function gives. */
