@@ -5,3 +5,4 @@ export * from './raw-worker.js';
 export * from './stream-client.js';
 export * from './http-engine.js';
 export * from './cutting-proxy.js';
+export { RawChannel, type RawChannelRef } from './raw-channel.js';
