@@ -66,7 +66,10 @@ describe('channels inside the process', () => {
     const all = reader.readAll();
     expect(() => worker.openWriter(writerRef).sendMessage('second')).toThrow(/taken before/);
     writer.stream.destroy();
-    await expect(all).rejects.toMatchObject({ code: 'channel_aborted', message: expect.stringContaining('writer_lost') as string });
+    await expect(all).rejects.toMatchObject({
+      code: 'channel_aborted',
+      message: expect.stringContaining('writer_lost') as string,
+    });
     expect(() => worker.openReader(writerRef)).toThrow(/not there/);
   });
 

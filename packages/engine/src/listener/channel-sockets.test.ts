@@ -293,6 +293,8 @@ describe('a writer in Python that is held back', () => {
     from.close();
     await to.closed();
     expect(to.closeCode).toBe(1005);
-    expect(to.messages.map((message) => (message as Buffer)[0])).toEqual(Array.from({ length: TOTAL }, (_, i) => i % 256));
+    expect(to.messages.map((message) => (message as Buffer)[0])).toEqual(
+      Array.from({ length: TOTAL }, (_, i) => i % 256),
+    );
   });
 });

@@ -19,7 +19,12 @@ describe('the request object', () => {
   it('has the fields and spellings that handlers know', async () => {
     await http.route('s/:code', echo);
     const response = await http.fetch('/s/a%2Fb?q=x+y&q=z', { headers: { 'X-One': 'a' } });
-    const { headers, ...rest } = await received(response);
+    const { headers, request_body, response: writer, ...rest } = await received(response);
+    const channel = { channel_id: expect.any(String) as string, access_key: expect.any(String) as string };
+    expect([request_body, writer]).toEqual([
+      { ...channel, direction: 'read' },
+      { ...channel, direction: 'write' },
+    ]);
     expect(rest).toEqual({
       query_params: { q: 'z' },
       path_params: { code: 'a%2Fb' },
@@ -223,7 +228,7 @@ describe('answers', () => {
     );
   });
 
-  it('are 204 at once when the function returns nothing', async () => {
+  it('are 204 after a moment for its channel when the function returns nothing', async () => {
     await http.route('/void', () => undefined);
     const response = await http.fetch('/void');
     expect([response.status, await response.text(), response.headers.get('content-type')]).toEqual([204, '', null]);
