@@ -295,6 +295,18 @@ describe('the table of channels', () => {
     expect([finishing.sink.got, finishing.sink.how, channels.size]).toEqual([['t:last'], 'end', 0]);
   });
 
+  it('gives the channels of a client that came back to its new session', () => {
+    const { channels, owner, make } = bed();
+    const { channel } = make();
+    const core = new Core({ clock: new FakeClock(), random: systemRandom, log: silentLog });
+    const next = new LocalSession(core, 'local', 'next');
+    channels.move(owner, next);
+    channels.release(owner);
+    expect(channel.isOver).toBe(false);
+    channels.release(next);
+    expect(channel.isOver).toBe(true);
+  });
+
   it('bounds the channels of one session', () => {
     const { channels, owner, make } = bed();
     const { channel } = make();

@@ -142,7 +142,7 @@ export class Channels {
   }
 
   /**
-   * The owner is gone for good. (One that may come back is not: its channels stay.) What was written whole is
+   * The owner is gone for good. (One that may come back keeps its channels, see `move`.) What was written whole is
    * still delivered; what is being written gets a short while to be.
    */
   release(owner: Session): void {
@@ -155,6 +155,18 @@ export class Channels {
     this.#clock.setTimer(() => {
       for (const channel of writing) if (!channel.hasEnded) channel.abort('owner_gone');
     }, OWNER_GONE_GRACE_MS);
+  }
+
+  /** A client came back on another connection: its channels are that one's. */
+  move(from: Session, to: Session): void {
+    const owned = this.#byOwner.get(from);
+    if (owned === undefined) return;
+    const target = this.#ownedBy(to);
+    for (const channel of owned) {
+      target.add(channel);
+      this.#byId.set(channel.id, { channel, owned: target });
+    }
+    owned.clear();
   }
 
   /** Ends all of them. */

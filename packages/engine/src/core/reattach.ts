@@ -1,8 +1,9 @@
 /**
  * A client comes back on another connection and names the one it had, with its token. What the old
- * session ran and waited for moves to the new one; results that the client may not have received are
- * sent again. Its functions and triggers come from the client's own replay: the old session stays
- * detached, so that routes live on meanwhile, and ends when the new one has described itself.
+ * session ran and waited for moves to the new one, and its channels with it; results that the client
+ * may not have received are sent again. Its functions and triggers come from the client's own replay:
+ * the old session stays detached, so that routes live on meanwhile, and ends when the new one has
+ * described itself.
  *
  * Moved: calls that the client has certainly received. Ended with `invocation_stopped`: those it may
  * or may not have, see `Confirmations`.
@@ -25,6 +26,7 @@ export function reattach(core: Core, session: Session, frame: ReattachFrame): Re
   // Still open here: a half-open socket, of which the client knows and the engine does not.
   previous.cut('its client has reattached on another connection');
   core.router.move(previous, session);
+  core.channels.move(previous, session);
   return { kind: 'moved', previous };
 }
 

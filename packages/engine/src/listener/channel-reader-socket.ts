@@ -9,7 +9,7 @@ import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import type { AbortReason, Channel, ChannelSink } from '../core/channel.js';
 import { CHANNEL_UNIT_BYTES } from '../core/channel.js';
-import { OLD_PYTHON_MESSAGE_BYTES } from '../core/remote-session.js';
+import { OLD_PYTHON_MESSAGE_BYTES } from '../core/message-limit.js';
 import { ABORTED } from './channel-wire.js';
 
 /** What may wait on the way to the peer before the channel is held back, in bytes: enough to keep a socket busy. */

@@ -45,6 +45,13 @@ class Bench {
       random: systemRandom,
       storage: { open: unused },
       registry: { hasFunction: unused, onFunction: unused, onWorker: (listener) => this.sessions.on(listener) },
+      channels: {
+        create: unused,
+        open: unused,
+        get ended(): never {
+          return unused();
+        },
+      },
       projectDir: this.dir,
       dataDir: join(this.dir, 'data'),
       registerFunction: (definition) => {
