@@ -39,10 +39,10 @@ export class RawChannel {
     url: string,
     ref: RawChannelRef,
     headers: Record<string, string> = {},
-    options: { readonly paused?: boolean } = {},
+    options: { readonly paused?: boolean; readonly autoPong?: boolean } = {},
   ): Promise<RawChannel> {
     const address = `${url}/ws/channels/${ref.channel_id}?key=${ref.access_key}&dir=${ref.direction}`;
-    const ws = new WebSocket(address, { headers });
+    const ws = new WebSocket(address, { headers, autoPong: options.autoPong ?? true });
     const channel = new RawChannel(ws);
     ws.once('open', () => {
       if (options.paused === true) ws.pause();

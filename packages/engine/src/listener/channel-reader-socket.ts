@@ -18,6 +18,12 @@ const HIGH_WATER_BYTES = 256 * 1024;
 const MAX_FRAME_BYTES = 16 * 1024 * 1024;
 const CONTINUATION_BYTES = 1024 * 1024;
 
+/**
+ * What may be on the way to a reader in Python, in bytes, told by the pongs that it sends: the pong to its own
+ * ping lies behind that, and it cuts the connection itself when it does not get there within 20 s.
+ */
+const PYTHON_WINDOW_BYTES = 1024 * 1024;
+
 export class ChannelReaderSocket implements ChannelSink {
   readonly #ws: WebSocket;
   readonly #socket: Socket;
@@ -25,6 +31,10 @@ export class ChannelReaderSocket implements ChannelSink {
   readonly #isPython: boolean;
   #isOver = false;
   #isFull = false;
+  /** Counted for readers in Python only, by the pings that follow the bytes. */
+  #sentBytes = 0;
+  #pingedBytes = 0;
+  #confirmedBytes = 0;
 
   /** @param isPython - the peer takes messages up to 1 MiB only */
   constructor(ws: WebSocket, socket: Socket, channel: Channel, isPython: boolean) {
@@ -37,11 +47,13 @@ export class ChannelReaderSocket implements ChannelSink {
       this.#isOver = true;
       channel.abort('reader_gone');
     });
-    socket.on('drain', () => {
-      if (!this.#isFull) return;
-      this.#isFull = false;
-      channel.pull();
-    });
+    socket.on('drain', () => this.#goOn());
+    if (isPython) {
+      ws.on('pong', (payload) => {
+        this.#confirmedBytes = Math.max(this.#confirmedBytes, Number(payload.toString('latin1')) || 0);
+        this.#goOn();
+      });
+    }
   }
 
   deliver(data: Buffer, isText: boolean): boolean {
@@ -55,7 +67,8 @@ export class ChannelReaderSocket implements ChannelSink {
     } else {
       this.#ws.send(data, isText ? TEXT : BINARY);
     }
-    this.#isFull = this.#socket.writableLength > HIGH_WATER_BYTES;
+    if (this.#isPython) this.#askToConfirm(data.length);
+    this.#isFull = !this.#hasRoom;
     return !this.#isFull;
   }
 
@@ -68,6 +81,24 @@ export class ChannelReaderSocket implements ChannelSink {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#ws.close(ABORTED, reason);
+  }
+
+  get #hasRoom(): boolean {
+    if (this.#socket.writableLength > HIGH_WATER_BYTES) return false;
+    return this.#sentBytes - this.#confirmedBytes <= PYTHON_WINDOW_BYTES;
+  }
+
+  #goOn(): void {
+    if (!this.#isFull || !this.#hasRoom) return;
+    this.#isFull = false;
+    this.#channel.pull();
+  }
+
+  #askToConfirm(bytes: number): void {
+    this.#sentBytes += bytes;
+    if (this.#isOver || this.#sentBytes - this.#pingedBytes < PYTHON_WINDOW_BYTES / 2) return;
+    this.#pingedBytes = this.#sentBytes;
+    this.#ws.ping(String(this.#sentBytes));
   }
 
   #sendSplit(data: Buffer): void {

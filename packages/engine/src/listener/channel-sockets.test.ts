@@ -266,6 +266,27 @@ describe('backpressure', () => {
   });
 });
 
+describe('a reader in Python', () => {
+  it('has little on the way to it: its pings must get through', async () => {
+    const { writer, reader } = await create();
+    const from = await RawChannel.open(url, writer);
+    const to = await RawChannel.open(url, reader, PYTHON, { autoPong: false });
+    const pings: Buffer[] = [];
+    to.ws.on('ping', (payload) => pings.push(payload));
+    for (let i = 0; i < 64; i++) from.send(Buffer.alloc(UNIT));
+    from.close();
+    await waitFor(() => core.channels.bufferedBytes > 32 * UNIT && pings.length >= 2);
+    await worker.ask('nobody::here', null);
+    expect(to.bytes).toBeGreaterThanOrEqual(16 * UNIT);
+    expect(to.bytes).toBeLessThan(20 * UNIT);
+    await waitFor(() => {
+      for (const payload of pings.splice(0)) to.ws.pong(payload);
+      return to.closeCode !== undefined;
+    });
+    expect([to.closeCode, to.bytes]).toEqual([1005, 64 * UNIT]);
+  });
+});
+
 describe('a writer in Python that is held back', () => {
   it('has its pings answered, although they lie behind its data', async () => {
     await listener.stop();
