@@ -40,12 +40,9 @@ async function start(clock: Clock = systemClock): Promise<void> {
   listener = new WorkerListener({
     core,
     telemetry: { accept: () => undefined },
-    host: undefined,
-    port: 0,
     who: 'iii-worker-manager',
-    handshakeTimeoutMs: 10_000,
   });
-  await listener.start();
+  await listener.listen({ host: undefined, port: 0, handshakeTimeoutMs: 10_000 });
   url = `ws://127.0.0.1:${listener.port}`;
   worker = await RawWorker.connect(url);
 }
