@@ -50,7 +50,7 @@ export interface EngineOptions {
   readonly log?: LogOutput;
   /** Default `warn` (the command starts engines with `info`); `level` of iii-observability wins. */
   readonly logLevel?: LogLevel;
-  /** Environment for `${VAR}` in the configuration. Default: that of the process. */
+  /** Environment for `${VAR}` in the configuration, and for the secrets of functions behind HTTP addresses. Default: that of the process. */
   readonly env?: NodeJS.ProcessEnv;
   readonly heartbeat?: Partial<HeartbeatOptions>;
   readonly limits?: Partial<RouterLimits & SessionLimits & CoreLimits>;
@@ -68,6 +68,7 @@ const START_ORDER = [
   'pubsub',
   'stream',
   'bridge',
+  'http-functions',
   'http',
   'iii-worker-manager',
 ];
@@ -91,6 +92,7 @@ export async function createEngine(options: EngineOptions = {}): Promise<Engine>
   const engine = (): Engine => parts.engine as Engine;
   const workers = builtInWorkers({
     observability: () => ({ log, telemetry: engine().telemetry, version: ENGINE_VERSION }),
+    env: () => options.env ?? process.env,
     configuration: () => engine().project.source,
     workerPort: () => ({
       core: engine().core,

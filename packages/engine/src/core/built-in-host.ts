@@ -14,6 +14,7 @@ import type {
   Condition,
   FunctionDefinition,
   HostChannels,
+  HttpFunctionServer,
   InvokeRequest,
   Outcome,
   Registration,
@@ -153,6 +154,10 @@ export class BuiltInHost implements WorkerHost {
         handle: request.handle,
       },
     );
+  }
+
+  serveHttpFunctions(server: HttpFunctionServer): Registration {
+    return this.#core.httpFunctions.serve(server);
   }
 
   activateTrigger(triggerId: string): void {

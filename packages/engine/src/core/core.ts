@@ -7,6 +7,7 @@ import { Bindings } from './bindings.js';
 import { Channels } from './channels.js';
 import type { Clock, Timer } from './clock.js';
 import { Emitter } from './emitter.js';
+import { HttpFunctions } from './http-functions.js';
 import type { Log } from './log.js';
 import type { Random } from './random.js';
 import { Registry } from './registry.js';
@@ -47,6 +48,7 @@ export class Core {
   readonly bindings: Bindings;
   readonly router: Router;
   readonly channels: Channels;
+  readonly httpFunctions = new HttpFunctions(this);
   readonly workers = new Emitter<WorkerEvent>();
   readonly #sessions = new Map<string, Session>();
   readonly #limits: CoreLimits;

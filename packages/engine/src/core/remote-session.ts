@@ -400,14 +400,8 @@ export class RemoteSession extends Session {
   }
 
   #registerFunction(frame: RegisterFunctionFrame): void {
-    if (frame.invocation !== undefined) {
-      this.#log.warn('function refused: functions behind an HTTP address are not supported in this version', {
-        function: frame.id,
-        worker: this.label,
-      });
-      return;
-    }
     try {
+      const run = frame.invocation === undefined ? undefined : this.#core.httpFunctions.register(frame, this);
       this.#core.registry.add({
         id: frame.id,
         namespace: this.namespace,
@@ -416,7 +410,7 @@ export class RemoteSession extends Session {
         requestFormat: () => frame.requestFormat,
         responseFormat: () => frame.responseFormat,
         metadata: frame.metadata,
-        run: undefined,
+        run,
       });
       this.#core.log.for('iii::function').info(`[REGISTERED] Function ${frame.id}`, { worker: this.info.name });
     } catch (error) {

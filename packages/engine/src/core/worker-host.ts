@@ -150,6 +150,34 @@ export type Outcome =
  */
 export type FailureCause = 'handler' | 'not_found' | 'lost' | 'timeout' | 'refused';
 
+/** One call of a function behind an HTTP address. */
+export interface HttpFunctionCall {
+  /** The caller's own id where it has one, else the engine's. */
+  readonly invocationId: string;
+  readonly payload: Payload;
+  readonly traceparent: string | undefined;
+}
+
+/** Sends one call to its address. Reject with a `TrineError` to answer with its code. */
+export type HttpFunctionHandler = (call: HttpFunctionCall) => Promise<Payload | undefined>;
+
+/** Serves the functions that workers register with an address (`invocation` of `registerfunction`). */
+export interface HttpFunctionServer {
+  /**
+   * Takes in one registration.
+   *
+   * @throws TrineError to refuse it: the message is logged with the function and its worker
+   */
+  open(definition: {
+    readonly functionId: string;
+    /** As the worker sent it. */
+    readonly invocation: unknown;
+    readonly workerId: string;
+    /** The worker's name for logs. */
+    readonly worker: string;
+  }): HttpFunctionHandler;
+}
+
 export interface Registration {
   /** Takes the registration back. Idempotent. */
   remove(): void;
@@ -214,6 +242,11 @@ export interface WorkerHost {
     readonly metadata?: JsonValue;
     readonly namespace?: string;
   }): Promise<Registration>;
+  /**
+   * Serves the functions that live behind HTTP addresses. They belong to the workers that registered them;
+   * when this registration is removed they are withdrawn.
+   */
+  serveHttpFunctions(server: HttpFunctionServer): Registration;
   /** A trigger that `bind` had put aside is in service now: it is listed from here on. */
   activateTrigger(triggerId: string): void;
   /** Calls a function and waits for its outcome. Adds no `_caller_worker_id`. */

@@ -8,6 +8,7 @@ import { workerManager, type WorkerManagerParts } from '../listener/index.js';
 import { bridgeWorker } from './bridge/index.js';
 import { configurationWorker } from './configuration/index.js';
 import { httpWorker } from './http/index.js';
+import { httpFunctionsWorker } from './http-functions/index.js';
 import { databaseWorker } from './database/index.js';
 import { observabilityWorker, type ObservabilityParts } from './observability/index.js';
 import { pubsubWorker } from './pubsub/index.js';
@@ -20,6 +21,8 @@ export interface CatalogParts {
   readonly workerPort: () => WorkerManagerParts;
   readonly configuration: () => ConfigurationSource;
   readonly observability: () => ObservabilityParts;
+  /** Environment variables that registrations may name. */
+  readonly env: () => NodeJS.ProcessEnv;
 }
 
 /** Built-ins by canonical name, in the order they start in. */
@@ -33,6 +36,7 @@ export function builtInWorkers(parts: CatalogParts): ReadonlyMap<string, WorkerD
     pubsubWorker,
     streamWorker,
     bridgeWorker,
+    httpFunctionsWorker(() => ({ env: parts.env() })),
     httpWorker,
     workerManager(parts.workerPort),
   ];
@@ -46,7 +50,6 @@ export const ALWAYS_ON: ReadonlySet<string> = new Set(['observability', 'configu
 const BARE: ReadonlyMap<string, z.ZodType> = new Map<string, z.ZodType>([
   ['iii-telemetry', z.unknown()], // a vendor's telemetry: this engine has none
   ['iii-engine-functions', z.undefined({ error: 'takes no configuration' })],
-  ['iii-http-functions', z.undefined({ error: 'takes no configuration in this version' })],
 ]);
 
 /** Names of the reference that this version lacks. */
@@ -89,5 +92,5 @@ export function staticCatalog(): Catalog {
   const absent = (): never => {
     throw new Error('this catalogue describes workers and starts none');
   };
-  return catalogOf(builtInWorkers({ workerPort: absent, configuration: absent, observability: absent }));
+  return catalogOf(builtInWorkers({ workerPort: absent, configuration: absent, observability: absent, env: absent }));
 }
