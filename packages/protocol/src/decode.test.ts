@@ -71,6 +71,39 @@ describe('decoding a frame', () => {
   });
 
   it.each([
+    ['NaN', 0, /^NaN and Infinity are not JSON.*allow_nan=False/],
+    ['Infinity', 0, /^NaN and Infinity are not JSON/],
+    ['-Infinity', 1, /^NaN and Infinity are not JSON/],
+    ['{"a":[1,NaN]}', 8, /^NaN and Infinity are not JSON/],
+    ['"\\x41"', 2, /^Unexpected "x"/],
+    ['"\\u12g4"', 5, /^Unexpected "g"/],
+    ['"a\tb"', 2, /^Unexpected "\\t"/],
+    ["'a'", 0, /^Unexpected "'"/],
+    ['{"a":1,}', 7, /^Unexpected "}"/],
+    ['[1,2', 18, /^Unexpected ":"/],
+  ])('says where %j is no JSON, and to whom', (data, offset, message) => {
+    const start = `{"type":"invokefunction","invocation_id":"${ID}","data":`;
+    const frame = decodeFrame(`${start}${data},"function_id":"f"}`);
+    expect(frame).toMatchObject({ type: 'bad', code: 'invalid_json', invocationId: ID, frameType: 'invokefunction' });
+    const said = frame.type === 'bad' ? frame.message : '';
+    expect(said).toMatch(message);
+    expect(said.endsWith(` at position ${start.length + offset}`), said).toBe(true);
+  });
+
+  it('takes no id of a payload for that of a broken frame', () => {
+    const OTHER = '00000000-0000-4000-8000-000000000001';
+    const inside = `{"deep":[{"type":"x","invocation_id":"${OTHER}"}],"text":"\\"invocation_id\\":\\"${OTHER}\\"}"}`;
+    const text = (rest: string): string => `{"type":"invokefunction","data":${inside},"n":NaN${rest}`;
+    expect(decodeFrame(text('}'))).toMatchObject({ type: 'bad', invocationId: undefined, frameType: 'invokefunction' });
+    for (const end of ['}', '', ',', ',"open'])
+      expect(decodeFrame(text(`,"invocation_id":"${ID}"${end}`))).toMatchObject({ type: 'bad', invocationId: ID });
+    expect(decodeFrame(`{"invocation_id":"${OTHER}","invocation_id":"${ID}","data":NaN}`)).toMatchObject({
+      invocationId: ID,
+    });
+    expect(decodeFrame(`{"invocation_id":"${ID}","data":${'['.repeat(200_000)}`)).toMatchObject({ invocationId: ID });
+  });
+
+  it.each([
     ['{"type":"registerfunction"}', /`id`/],
     ['{"type":"registertrigger","id":"t","trigger_type":"http"}', /`function_id`/],
     ['{"type":"registerfunction","id":7}', /`id`/],

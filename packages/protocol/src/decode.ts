@@ -276,7 +276,10 @@ function quietly<T>(read: () => T): T | undefined {
 
 /** The text is not JSON: find who waits for an answer, so that bad input never meets silence. */
 function salvage(text: string, message: string): BadFrame {
-  const pick = (key: string): string | undefined => new RegExp(`"${key}"\\s*:\\s*"([^"\\\\]*)"`).exec(text)?.[1];
+  const envelope = shallow(text);
+  // The last of duplicates counts, as everywhere.
+  const pick = (key: string): string | undefined =>
+    [...envelope.matchAll(new RegExp(`"${key}"\\s*:\\s*"([^"\\\\]*)"`, 'g'))].at(-1)?.[1];
   const invocationId = pick('invocation_id');
   return {
     type: 'bad',
@@ -286,4 +289,27 @@ function salvage(text: string, message: string): BadFrame {
     invocationId: invocationId !== undefined && isUuid(invocationId) ? invocationId : undefined,
     functionId: pick('function_id'),
   };
+}
+
+/** A broken text without what lies inside its members: ids in a payload are not those of the frame. */
+function shallow(text: string): string {
+  let kept = '';
+  let depth = 0;
+  let from = 0;
+  for (let i = 0; i < text.length; i++) {
+    switch (text.charCodeAt(i)) {
+      case 0x22: // "
+        for (i++; i < text.length && text.charCodeAt(i) !== 0x22; i++) if (text.charCodeAt(i) === 0x5c) i++;
+        break;
+      case 0x7b: // {
+      case 0x5b: // [
+        if (++depth === 2) kept += text.slice(from, i);
+        break;
+      case 0x7d: // }
+      case 0x5d: // ]
+        if (depth-- === 2) from = i + 1;
+        break;
+    }
+  }
+  return depth < 2 ? kept + text.slice(from) : kept;
 }
