@@ -77,6 +77,8 @@ export const ErrorCode = {
   channelUnavailable: 'channel_unavailable',
   /** A channel ended before everything was delivered; the message names the reason. */
   channelAborted: 'channel_aborted',
+  /** The worker has registered as much as one worker may. */
+  tooManyRegistrations: 'too_many_registrations',
   /** The message is larger than the receiving client accepts. */
   payloadTooLarge: 'payload_too_large',
   /** The frame is no JSON. */

@@ -16,7 +16,7 @@
  */
 import { DEFAULT_NAMESPACE, ErrorCode, toErrorBody, type ErrorBody, type Payload } from '@trine/protocol';
 import { Emitter } from './emitter.js';
-import type { Log } from './log.js';
+import type { Log, LogFields } from './log.js';
 import type { Session } from './session.js';
 import { workerForTriggerType } from './trigger-type-names.js';
 import { KeptAsideError, type UnbindReason } from './worker-host.js';
@@ -68,6 +68,8 @@ export class Bindings {
   readonly #warned = new Set<string>();
   /** While set, triggers that have no provider are not warned of: it is about to come, or nobody waits for it. */
   quiet = false;
+  /** How many triggers a worker has. */
+  readonly #owned = new WeakMap<Session, number>();
   readonly changed = new Emitter<void>();
 
   constructor(log: Log) {
@@ -135,6 +137,13 @@ export class Bindings {
    * @returns the error when its provider refused it (the trigger is gone then)
    */
   async register(request: TriggerRequest): Promise<ErrorBody | undefined> {
+    const { owner } = request;
+    if (owner !== undefined && (this.#owned.get(owner) ?? 0) >= MAX_TRIGGERS_PER_WORKER) {
+      const message = `a worker may register ${MAX_TRIGGERS_PER_WORKER} triggers: the rest is refused`;
+      const error = { code: ErrorCode.tooManyRegistrations, message };
+      owner.reportTriggerError(request, error);
+      return error;
+    }
     const before = this.#triggers.get(request.id);
     const trigger: Trigger = {
       ...request,
@@ -149,6 +158,7 @@ export class Bindings {
       previous = before.provider;
       this.#forget(before);
     }
+    if (trigger.owner !== undefined) this.#owned.set(trigger.owner, (this.#owned.get(trigger.owner) ?? 0) + 1);
     this.#triggers.set(trigger.id, trigger);
     this.#ofType(trigger.type).add(trigger);
     this.changed.emit();
@@ -171,10 +181,9 @@ export class Bindings {
     const trigger = this.#triggers.get(id);
     if (trigger === undefined) return false;
     if (session !== undefined && trigger.owner !== session) {
-      this.#log.warn('trigger not removed: it belongs to another worker', {
+      session.warn(this.#log, 'trigger not removed: it belongs to another worker', {
         trigger: id,
         function: trigger.functionId,
-        worker: session.label,
       });
       return false;
     }
@@ -280,11 +289,10 @@ export class Bindings {
       return undefined;
     } catch (thrown) {
       const error = { code: ErrorCode.triggerRegistrationFailed, message: toErrorBody(thrown).message };
-      this.#log.warn('trigger refused', {
+      this.#warn(trigger, 'trigger refused', {
         trigger: trigger.id,
         type: trigger.type,
         function: trigger.functionId,
-        worker: trigger.owner?.label,
         error: error.message,
       });
       if (thrown instanceof KeptAsideError) {
@@ -342,7 +350,10 @@ export class Bindings {
   }
 
   #forget(trigger: Trigger): void {
-    if (this.#triggers.get(trigger.id) === trigger) this.#triggers.delete(trigger.id);
+    if (this.#triggers.get(trigger.id) === trigger) {
+      this.#triggers.delete(trigger.id);
+      if (trigger.owner !== undefined) this.#owned.set(trigger.owner, (this.#owned.get(trigger.owner) ?? 1) - 1);
+    }
     const triggers = this.#byType.get(trigger.type);
     triggers?.delete(trigger);
     if (triggers?.size === 0) this.#byType.delete(trigger.type);
@@ -350,15 +361,31 @@ export class Bindings {
 
   #warnPending(trigger: Trigger): void {
     if (this.quiet || this.#warned.has(trigger.type)) return;
+    for (const oldest of this.#warned) {
+      if (this.#warned.size < MAX_WARNED_TYPES) break;
+      this.#warned.delete(oldest);
+    }
     this.#warned.add(trigger.type);
     const worker = workerForTriggerType(trigger.type);
     const fix =
       worker === undefined ? 'start the worker that provides this trigger type' : `run: iii worker add ${worker}`;
-    this.#log.warn(
+    this.#warn(
+      trigger,
       `[PENDING] Trigger ${trigger.id} (function ${trigger.functionId}) was NOT activated: trigger type ${trigger.type} is not registered; ${fix}`,
+      {},
     );
   }
+
+  #warn({ owner }: Trigger, message: string, fields: LogFields): void {
+    if (owner === undefined) this.#log.warn(message, fields);
+    else owner.warn(this.#log, message, fields);
+  }
 }
+
+/** Triggers that one worker may have. */
+export const MAX_TRIGGERS_PER_WORKER = 10_000;
+/** Unknown trigger types remembered, so that each is warned of once. */
+const MAX_WARNED_TYPES = 256;
 
 /** The error for a trigger of an unknown type, for those who ask instead of waiting. */
 export function triggerTypeNotFound(type: string): ErrorBody {

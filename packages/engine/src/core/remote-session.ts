@@ -33,7 +33,8 @@ import type { Trigger } from './bindings.js';
 import { BindAnswers } from './bind-answers.js';
 import { Confirmations } from './confirmations.js';
 import type { Core } from './core.js';
-import type { Log } from './log.js';
+import { ClientLog, MAX_FAULT_LINES, MAX_NEWS_LINES } from './client-log.js';
+import type { Log, LogFields } from './log.js';
 import { exceeds, isBefore, messageLimit, messageTooLarge } from './message-limit.js';
 import type { PendingCall, Waiter } from './pending-call.js';
 import { reattach } from './reattach.js';
@@ -70,6 +71,8 @@ export class RemoteSession extends Session {
   readonly #core: Core;
   readonly #transport: Transport;
   readonly #log: Log;
+  readonly #faults: ClientLog;
+  readonly #news: ClientLog;
   readonly #limits: SessionLimits;
   readonly #isPythonSocket: boolean;
   override readonly reattachToken: string;
@@ -89,6 +92,7 @@ export class RemoteSession extends Session {
   #unknownTypes: Set<string> | undefined;
   /** Who waits for the answer to the ping that measures, see `roundTrip`. */
   #measuring: (() => void)[] = [];
+  readonly #triggerTypes = new Set<string>();
 
   constructor(
     core: Core,
@@ -99,6 +103,8 @@ export class RemoteSession extends Session {
     this.#core = core;
     this.#transport = transport;
     this.#log = core.log.for('iii::worker_connections');
+    this.#faults = new ClientLog(core.clock, MAX_FAULT_LINES);
+    this.#news = new ClientLog(core.clock, MAX_NEWS_LINES);
     this.#limits = { ...defaultSessionLimits, ...options.limits };
     this.#isPythonSocket = options.userAgent?.toLowerCase().includes('websockets') ?? false;
     this.#messageLimit = messageLimit(this.info, this.#isPythonSocket);
@@ -145,6 +151,8 @@ export class RemoteSession extends Session {
    */
   async closed(final: boolean): Promise<void> {
     if (this.state !== 'open') return;
+    this.#faults.end(this.#log, this.label);
+    this.#news.end(this.#log, this.label);
     const fields = { worker_id: this.id, name: this.info.name, ip_address: this.address, pid: this.info.pid };
     if (!final && this.#canReattach) {
       this.#log.info('Worker lost its connection', fields);
@@ -158,7 +166,16 @@ export class RemoteSession extends Session {
   }
 
   override hasConfirmed(call: PendingCall): boolean {
-    return this.#confirmations?.has(call.written) === true;
+    // A function behind an HTTP address runs here, whatever becomes of the connection.
+    return call.owner.run !== undefined || this.#confirmations?.has(call.written) === true;
+  }
+
+  override warn(log: Log, message: string, fields: LogFields): void {
+    this.#faults.write('warn', log, this.label, message, { worker: this.label, ...fields });
+  }
+
+  #tell(log: Log, message: string): void {
+    this.#news.write('info', log, this.label, message, { worker: this.info.name });
   }
 
   override cut(reason: string): void {
@@ -282,11 +299,12 @@ export class RemoteSession extends Session {
       case 'registerfunction':
         return this.#registerFunction(frame);
       case 'unregisterfunction':
-        this.#log.info(`[UNREGISTERED] Function ${frame.id}`, { worker: this.info.name });
+        this.#tell(this.#log, `[UNREGISTERED] Function ${frame.id}`);
         return this.#core.registry.removeFrom(this, this.namespace, frame.id);
       case 'registertriggertype':
         return this.#registerTriggerType(frame);
       case 'unregistertriggertype':
+        this.#triggerTypes.delete(frame.id);
         return this.#wait(this.#core.bindings.removeProviderOf(this, frame.namespace ?? this.namespace, frame.id));
       case 'registertrigger':
         return this.#registerTrigger(frame);
@@ -354,10 +372,9 @@ export class RemoteSession extends Session {
       this.#core.router.enqueue(this, action.queue, request, frame.data, (outcome) => {
         this.deliver({ ...request, callerInvocationId: invocationId, settle: undefined }, outcome);
         if (!outcome.ok && invocationId === undefined) {
-          this.#log.warn('enqueue failed', {
+          this.warn(this.#log, 'enqueue failed', {
             function: request.functionId,
             queue: action.queue,
-            worker: this.label,
             error: outcome.error.message,
           });
         }
@@ -389,10 +406,7 @@ export class RemoteSession extends Session {
     const call = this.#core.router.find(frame.invocationId);
     if (call === undefined) return; // late: its caller is gone or gave up
     if (call.executor !== this) {
-      this.#log.warn('answer refused: the call belongs to another worker', {
-        worker: this.label,
-        function: call.functionId,
-      });
+      this.warn(this.#log, 'answer refused: the call belongs to another worker', { function: call.functionId });
       return;
     }
     if (frame.error !== undefined) this.#core.router.fail(call, frame.error, 'handler');
@@ -401,6 +415,7 @@ export class RemoteSession extends Session {
 
   #registerFunction(frame: RegisterFunctionFrame): void {
     try {
+      if (this.functions.size >= MAX_FUNCTIONS) throw tooMany('functions', MAX_FUNCTIONS);
       const run = frame.invocation === undefined ? undefined : this.#core.httpFunctions.register(frame, this);
       this.#core.registry.add({
         id: frame.id,
@@ -412,14 +427,19 @@ export class RemoteSession extends Session {
         metadata: frame.metadata,
         run,
       });
-      this.#core.log.for('iii::function').info(`[REGISTERED] Function ${frame.id}`, { worker: this.info.name });
+      this.#tell(this.#core.log.for('iii::function'), `[REGISTERED] Function ${frame.id}`);
     } catch (error) {
-      this.#log.warn('function refused', { function: frame.id, worker: this.label, error: toErrorBody(error).message });
+      this.warn(this.#log, 'function refused', { function: frame.id, error: toErrorBody(error).message });
     }
   }
 
   #registerTriggerType(frame: RegisterTriggerTypeFrame): void {
-    this.#log.info(`[REGISTERED] Trigger Type ${frame.id}`, { worker: this.info.name });
+    if (this.#triggerTypes.size >= MAX_TRIGGER_TYPES && !this.#triggerTypes.has(frame.id)) {
+      const error = tooMany('trigger types', MAX_TRIGGER_TYPES).message;
+      return this.warn(this.#log, 'trigger type refused', { type: frame.id, error });
+    }
+    this.#triggerTypes.add(frame.id);
+    this.#tell(this.#log, `[REGISTERED] Trigger Type ${frame.id}`);
     this.#wait(
       this.#core.bindings.addProvider({
         id: frame.id,
@@ -517,7 +537,7 @@ export class RemoteSession extends Session {
   }
 
   #answerBad(frame: BadFrame): void {
-    this.#log.warn('bad frame', { worker: this.label, type: frame.frameType, error: frame.message });
+    this.warn(this.#log, 'bad frame', { type: frame.frameType, error: frame.message });
     if (frame.invocationId === undefined) return;
     const error = {
       code: frame.code,
@@ -531,11 +551,13 @@ export class RemoteSession extends Session {
     this.#send(encodeRefusal(frame.invocationId, frame.functionId ?? '', error));
   }
 
-  #unknown(type: string): void {
+  #unknown(name: string): void {
+    // A copy: a part of a string would keep its frame in memory.
+    const type = Buffer.from(name.slice(0, MAX_SHOWN_TYPE_CHARS)).toString();
     this.#unknownTypes ??= new Set();
     if (this.#unknownTypes.size >= MAX_UNKNOWN_TYPES || this.#unknownTypes.has(type)) return;
     this.#unknownTypes.add(type);
-    this.#log.warn('frame of an unknown type ignored', { worker: this.label, type });
+    this.warn(this.#log, 'frame of an unknown type ignored', { type });
   }
 
   #tooLarge(text: string): boolean {
@@ -556,6 +578,16 @@ export class RemoteSession extends Session {
 
 /** Frame types remembered as unknown, so that each is logged once. */
 const MAX_UNKNOWN_TYPES = 32;
+/** What is remembered and shown of an unknown type, in characters. */
+const MAX_SHOWN_TYPE_CHARS = 64;
+/** Functions that one worker may offer. */
+export const MAX_FUNCTIONS = 10_000;
+/** Trigger types that one worker may provide. */
+export const MAX_TRIGGER_TYPES = 1_000;
+
+function tooMany(what: string, limit: number): TrineError {
+  return new TrineError(ErrorCode.tooManyRegistrations, `a worker may register ${limit} ${what}: the rest is refused`);
+}
 
 class Answered {
   readonly stampCaller = true;

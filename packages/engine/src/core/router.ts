@@ -278,9 +278,8 @@ export class Router {
 
   #refuse(caller: Session, request: CallRequest, options: RouteOptions, error: ErrorBody, cause: FailureCause): void {
     if (options.settle === undefined && options.callerInvocationId === undefined) {
-      this.#log.warn('call not delivered', {
+      caller.warn(this.#log, 'call not delivered', {
         function: request.functionId,
-        worker: caller.label,
         code: error.code,
         error: error.message,
       });

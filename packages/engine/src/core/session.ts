@@ -15,6 +15,7 @@
  * passed: its functions serve only where no settled owner exists, and for itself.
  */
 import { DEFAULT_NAMESPACE, type ErrorBody } from '@trine/protocol';
+import type { Log, LogFields } from './log.js';
 import type { PendingCall, Waiter } from './pending-call.js';
 import type { FunctionOwner } from './registry.js';
 import type { Caller, Outcome } from './worker-host.js';
@@ -101,6 +102,11 @@ export abstract class Session {
   /** Cuts the connection off, as if the socket had dropped: `Core.detach`. */
   cut(_reason: string): void {
     // There is nothing to cut in this process.
+  }
+
+  /** Logs what this worker did wrong. */
+  warn(log: Log, message: string, fields: LogFields): void {
+    log.warn(message, { worker: this.label, ...fields });
   }
 
   get standing(): number {
