@@ -11,6 +11,10 @@
  *   active -> active (moved) | pending          provider leaves
  *   any -> gone                                 unregister, or its worker disconnects
  *
+ * A trigger belongs to the worker that registered its id; nobody else may change or remove it. Exactly the
+ * same registered by another worker is a client that reconnects before its old connection is cleaned up:
+ * both hold it, and it stays until the last of them lets go.
+ *
  * What happens to one trigger id happens in order: an operation that waits for its provider holds back
  * the next one for the same id, whoever asks for it.
  */
@@ -56,6 +60,8 @@ export interface Trigger extends TriggerRequest {
   provider: TriggerTypeProvider | undefined;
   gone: boolean;
   aside: boolean;
+  /** Other workers that registered the same and have not let go, oldest first. */
+  others: readonly Session[];
 }
 
 export class Bindings {
@@ -131,26 +137,58 @@ export class Bindings {
   }
 
   /**
-   * Registers a trigger; the same id again replaces what it said before. Resolves when it is bound
-   * or parked.
+   * Registers a trigger; the same id again by the same worker replaces what it said before. Resolves when
+   * it is bound or parked.
    *
-   * @returns the error when its provider refused it (the trigger is gone then)
+   * @returns the error when its provider refused it (the trigger is gone then), or it is another worker's
    */
   async register(request: TriggerRequest): Promise<ErrorBody | undefined> {
     const { owner } = request;
-    if (owner !== undefined && (this.#owned.get(owner) ?? 0) >= MAX_TRIGGERS_PER_WORKER) {
-      const message = `a worker may register ${MAX_TRIGGERS_PER_WORKER} triggers: the rest is refused`;
-      const error = { code: ErrorCode.tooManyRegistrations, message };
-      owner.reportTriggerError(request, error);
-      return error;
-    }
     const before = this.#triggers.get(request.id);
+    const error = this.#refusal(request, before);
+    if (error !== undefined && owner !== undefined) {
+      const fields = { trigger: request.id, function: request.functionId, error: error.message };
+      owner.warn(this.#log, 'trigger refused', fields);
+      owner.reportTriggerError(request, error);
+    }
+    if (error !== undefined) return error;
+    const others = before !== undefined && isSame(before, request) ? holders(before) : [];
+    return this.#put(
+      request,
+      before,
+      others.filter((session) => session !== owner),
+    );
+  }
+
+  #refusal(request: TriggerRequest, before: Trigger | undefined): ErrorBody | undefined {
+    const { owner } = request;
+    if (owner === undefined) return undefined;
+    if (before === undefined || before.owner !== owner) {
+      if ((this.#owned.get(owner) ?? 0) >= MAX_TRIGGERS_PER_WORKER) {
+        const message = `a worker may register ${MAX_TRIGGERS_PER_WORKER} triggers: the rest is refused`;
+        return { code: ErrorCode.tooManyRegistrations, message };
+      }
+      if (before === undefined) return undefined;
+    }
+    const holder = holders(before).find((session) => session !== owner && session.state === 'open');
+    if (before.owner !== undefined && (holder === undefined || isSame(before, request))) return undefined;
+    const whose = holder === undefined ? 'no worker' : `worker ${holder.label}`;
+    const message = `trigger id '${before.id}' belongs to ${whose} and cannot be taken over: use another id`;
+    return { code: ErrorCode.forbidden, message };
+  }
+
+  #put(
+    request: TriggerRequest,
+    before: Trigger | undefined,
+    others: readonly Session[],
+  ): Promise<ErrorBody | undefined> {
     const trigger: Trigger = {
       ...request,
       home: request.triggerNamespace ?? request.owner?.namespace ?? DEFAULT_NAMESPACE,
       provider: undefined,
       gone: false,
       aside: false,
+      others,
     };
     let previous: TriggerTypeProvider | undefined;
     if (before !== undefined) {
@@ -174,18 +212,28 @@ export class Bindings {
   /**
    * Removes a trigger.
    *
-   * @param session - who asks: a worker removes its own triggers only; undefined removes any
+   * @param session - who asks: a worker lets go of its own triggers only; undefined speaks for the owner
    * @returns false when there is no such trigger or it belongs to someone else
    */
   async unregister(id: string, session?: Session, reason: UnbindReason = 'unregistered'): Promise<boolean> {
     const trigger = this.#triggers.get(id);
     if (trigger === undefined) return false;
+    if (session !== undefined && trigger.others.includes(session)) {
+      trigger.others = trigger.others.filter((other) => other !== session);
+      return true;
+    }
     if (session !== undefined && trigger.owner !== session) {
       session.warn(this.#log, 'trigger not removed: it belongs to another worker', {
         trigger: id,
         function: trigger.functionId,
       });
       return false;
+    }
+    const others = trigger.others.filter(({ state }) => state !== 'closed');
+    const next = others.pop();
+    if (next !== undefined) {
+      await this.#put({ ...trigger, owner: next }, trigger, others);
+      return true;
     }
     trigger.gone = true;
     this.#forget(trigger);
@@ -217,7 +265,7 @@ export class Bindings {
 
   /** A session is gone: its triggers go, its trigger types are withdrawn. */
   async release(session: Session): Promise<void> {
-    const own = [...this.#triggers.values()].filter((trigger) => trigger.owner === session);
+    const own = [...this.#triggers.values()].filter((trigger) => holders(trigger).includes(session));
     const reason: UnbindReason = session.kind === 'engine' ? 'stopped' : 'disconnected';
     const provided = [...this.#providers.values()].flat().filter((provider) => provider.session === session);
     await Promise.all([
@@ -380,6 +428,22 @@ export class Bindings {
     if (owner === undefined) this.#log.warn(message, fields);
     else owner.warn(this.#log, message, fields);
   }
+}
+
+function holders({ owner, others }: Trigger): readonly Session[] {
+  return owner === undefined ? others : [...others, owner];
+}
+
+/** Does a registration say what a trigger says already? Clients send the same text when they reconnect. */
+function isSame(trigger: TriggerRequest, request: TriggerRequest): boolean {
+  return (
+    trigger.type === request.type &&
+    trigger.functionId === request.functionId &&
+    trigger.namespace === request.namespace &&
+    trigger.triggerNamespace === request.triggerNamespace &&
+    trigger.config.json === request.config.json &&
+    trigger.metadata?.json === request.metadata?.json
+  );
 }
 
 /** Triggers that one worker may have. */

@@ -62,6 +62,13 @@ export class Registry {
    * @throws TrineError `FORBIDDEN` for an `engine::*` id that the engine serves
    */
   add(owner: FunctionOwner): void {
+    const { id, session } = owner;
+    // In no namespace: clients call the engine's functions in their own.
+    if (id.startsWith('engine::') && session.kind !== 'engine') {
+      const entry = this.#namespaces.get(DEFAULT_NAMESPACE)?.get(id);
+      if (entry?.claims.some(isBuiltInClaim) === true)
+        throw new TrineError(ErrorCode.forbidden, `function '${id}' belongs to the engine and cannot be taken over`);
+    }
     this.#place(owner);
     this.changed.emit();
   }
@@ -99,9 +106,6 @@ export class Registry {
       this.availability.emit({ available: true, functionId: id, namespace });
       this.served.emit({ functionId: id, namespace });
       return;
-    }
-    if (id.startsWith('engine::') && session.kind !== 'engine' && entry.claims.some(isBuiltInClaim)) {
-      throw new TrineError(ErrorCode.forbidden, `function '${id}' belongs to the engine and cannot be taken over`);
     }
     const own = entry.claims.findIndex((other) => other.owner.session === session);
     if (own >= 0) session.functions.delete((entry.claims.splice(own, 1)[0] as Claim).owner);

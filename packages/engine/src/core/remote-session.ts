@@ -438,6 +438,10 @@ export class RemoteSession extends Session {
       const error = tooMany('trigger types', MAX_TRIGGER_TYPES).message;
       return this.warn(this.#log, 'trigger type refused', { type: frame.id, error });
     }
+    if (frame.id.startsWith('engine::') && this.#core.bindings.type(DEFAULT_NAMESPACE, frame.id) !== undefined) {
+      const error = `trigger type '${frame.id}' belongs to the engine and cannot be taken over`;
+      return this.warn(this.#log, 'trigger type refused', { type: frame.id, error });
+    }
     this.#triggerTypes.add(frame.id);
     this.#tell(this.#log, `[REGISTERED] Trigger Type ${frame.id}`);
     this.#wait(
