@@ -29,6 +29,7 @@ const PROJECT = `workers:
   - name: database
   - name: iii-queue
   - name: iii-pubsub
+  - name: iii-http-functions
   - name: iii-stream
     config:
       port: 0

@@ -32,6 +32,7 @@ export interface Facts {
 /** A page per worker: the name of its entry, the names its functions go by, and what it is. */
 const WORKERS = [
   ['http', 'iii-http', 'http', 'HTTP routes that run functions.'],
+  ['http-functions', 'iii-http-functions', 'http-functions', 'Functions that live behind HTTP addresses.'],
   ['queue', 'iii-queue', 'queue', 'Named queues with retries and dead letters, and durable topics.'],
   ['pubsub', 'iii-pubsub', 'pubsub', 'Publish and subscribe, at most once.'],
   ['state', 'iii-state', 'state', 'Values by scope and key, on disk before they are acknowledged.'],
