@@ -36,10 +36,12 @@ async function connect(): Promise<RawWorker> {
 
 /** Triggers of a type, by id, with their status. */
 async function listed(type: string): Promise<Record<string, string>> {
-  const { registered_triggers: rows } = await engine.worker('test').trigger<{ registered_triggers: Listed[] }>({
-    function_id: 'engine::registered-triggers::list',
-    payload: { trigger_type: type },
-  });
+  const { registered_triggers: rows } = await engine
+    .worker('test')
+    .trigger<unknown, { registered_triggers: Listed[] }>({
+      function_id: 'engine::registered-triggers::list',
+      payload: { trigger_type: type },
+    });
   return Object.fromEntries(rows.map(({ id, status }) => [id, status]));
 }
 
@@ -146,9 +148,7 @@ describe.each([
   ['0.22', sdk22],
 ] as const)('a client of %s', (_version, sdk) => {
   it('provides a type, takes it back and provides it again', async () => {
-    const client = sdk.registerWorker(engine.url, { workerName: 'provider' }) as ReturnType<
-      typeof sdk22.registerWorker
-    >;
+    const client = sdk.registerWorker(engine.url, { workerName: 'provider' });
     shutdowns.push(() => client.shutdown());
     const consumer = await connect();
     const told: string[] = [];

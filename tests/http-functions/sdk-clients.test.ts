@@ -59,7 +59,7 @@ beforeAll(async () => {
   const env = { NODE_EXTRA_CA_CERTS: CERTIFICATE, REMOTE_TOKEN: 'let-me-in' };
   engine = await EngineProcess.start({ cwd: folder.path, port, env });
   for (const [version, sdk] of Object.entries(CLIENTS)) {
-    clients.set(version, sdk.registerWorker(`ws://127.0.0.1:${port}`, { workerName: `node-${version}` }) as Client);
+    clients.set(version, sdk.registerWorker(`ws://127.0.0.1:${port}`, { workerName: `node-${version}` }));
   }
 });
 

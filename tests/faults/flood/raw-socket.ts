@@ -10,7 +10,7 @@ const OPCODES = { text: 0x1, binary: 0x2, close: 0x8, ping: 0x9, pong: 0xa } as 
 export class RawSocket {
   readonly #socket: Socket;
   readonly #onText: (text: string) => void;
-  #unread = Buffer.alloc(0);
+  #unread: Buffer = Buffer.alloc(0);
   onClose: (reason: string) => void = () => undefined;
 
   private constructor(socket: Socket, onText: (text: string) => void) {

@@ -170,7 +170,7 @@ export class Bindings {
       }
       if (before === undefined) return undefined;
     }
-    const holder = holders(before).find((session) => session !== owner && session.state === 'open');
+    const holder = holders(before).find((session) => session !== owner && session.state !== 'closed');
     if (before.owner !== undefined && (holder === undefined || isSame(before, request))) return undefined;
     const whose = holder === undefined ? 'no worker' : `worker ${holder.label}`;
     const message = `trigger id '${before.id}' belongs to ${whose} and cannot be taken over: use another id`;

@@ -60,6 +60,7 @@ class Bench {
       },
       registerTriggerType: unused,
       registerTrigger: unused,
+      serveHttpFunctions: unused,
       activateTrigger: unused,
       invoke: unused,
       condition: unused,

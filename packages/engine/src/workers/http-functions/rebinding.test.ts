@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Payload, TrineError } from '@trine/protocol';
+import { Payload, type TrineError } from '@trine/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../core/clock.js';
 import { silentLog } from '../../core/log.js';
