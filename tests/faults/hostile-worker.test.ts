@@ -132,6 +132,15 @@ describe('a hostile worker', () => {
     expect(await trigger('victim-route')).toBe(undefined);
   });
 
+  it('cannot take a trigger over while its worker is away for a moment', async () => {
+    victim.describe({ name: 'victim', pid: process.pid, version: '0.22.1' });
+    await settled(victim);
+    victim.drop();
+    await waitFor(() => log.includes('Worker lost its connection'));
+    hostile.send({ ...TRIGGER, function_id: 'hostile::page' });
+    expect(await hostile.frame('triggerregistrationresult')).toMatchObject({ error: { code: 'FORBIDDEN' } });
+  });
+
   it('cannot touch a trigger that belongs to nobody', async () => {
     const { id } = (await victim.call('engine::register_trigger', {
       trigger_type: 'subscribe',
