@@ -167,6 +167,24 @@ describe('the scanner, compared with JSON.parse', () => {
     TIMEOUT_MS,
   );
 
+  it('sees texts of the length at which it reads them from another place as it does', () => {
+    const edge = 256 * 1024;
+    const long = fc.record({
+      text: value,
+      by: fc.integer({ min: -40, max: 40 }),
+      fill: fc.constantFrom('x', 'ü', '漢'),
+    });
+    fc.assert(
+      fc.property(long, junk, ({ text, by, fill }, damage) => {
+        const frame = (tail: string): string => `{"v":${text},"pad":"${fill.repeat(edge + by)}"${tail}}`;
+        expect(compare(frame(''))).toBe('accepted');
+        compare(frame(damage));
+        compare(text); // nothing of the long one is left
+      }),
+      { numRuns: 200 },
+    );
+  });
+
   it(`agrees to a depth of ${MAX_JSON_DEPTH}, of arrays and objects in any mix`, () => {
     const brackets = fc.array(fc.boolean(), { minLength: MAX_JSON_DEPTH - 6, maxLength: MAX_JSON_DEPTH + 6 });
     fc.assert(

@@ -240,6 +240,8 @@ function skipLiteral(text: string, i: number): number {
       break;
     case 0x66: // false
       if (own[i + 1] === 0x61 && own[i + 2] === 0x6c && own[i + 3] === 0x73 && own[i + 4] === 0x65) return i + 5;
+      break;
+    default:
   }
   throw unexpected(text, i);
 }
