@@ -3,9 +3,12 @@ import { join } from 'node:path';
 import { RawWorker, tempFolder, waitFor, type TempFolder } from '@trine/testing';
 import { EngineProcess, freePort } from '../support/engine-process.js';
 import type { Client } from './clients.js';
+import { SECRET } from './secret.js';
 
 /** How long a client may take to register what it was told to, in milliseconds. */
 const SERVED_TIMEOUT_MS = 20_000;
+
+const ENGINE_ENV = { [SECRET.name]: SECRET.value };
 
 interface Ports {
   readonly main: number;
@@ -47,12 +50,17 @@ export class CompatEngine {
     const ports = { main: await freePort(), http: await freePort(), stream: await freePort(), gates };
     // JSON is YAML.
     await writeFile(join(folder.path, 'config.yaml'), JSON.stringify({ workers: workers(ports) }));
-    const engine = await EngineProcess.start({ cwd: folder.path, port: ports.main });
+    const engine = await EngineProcess.start({ cwd: folder.path, port: ports.main, env: ENGINE_ENV });
     return new CompatEngine(folder, ports, engine, await witness(ports.main));
   }
 
   get url(): string {
     return `ws://127.0.0.1:${this.#ports.main}`;
+  }
+
+  /** Goes with the engine. */
+  get folder(): string {
+    return this.#folder.path;
   }
 
   get output(): string {
@@ -105,7 +113,7 @@ export class CompatEngine {
 
   async restart(): Promise<void> {
     await this.#process.stop();
-    this.#process = await EngineProcess.start({ cwd: this.#folder.path, port: this.#ports.main });
+    this.#process = await EngineProcess.start({ cwd: this.#folder.path, port: this.#ports.main, env: ENGINE_ENV });
     this.#witness = await witness(this.#ports.main);
   }
 

@@ -43,8 +43,11 @@ export async function runCompat(clients: readonly Client[], features: readonly F
     );
   };
   try {
-    const env = { III_TOKEN: TOKEN, III_URL: engine.url };
-    processes.push(...(await Promise.all(clients.map((client) => ClientProcess.start(client, engine.url, env)))));
+    // The newest clients leave files in the home folder when they are killed.
+    const env = { III_TOKEN: TOKEN, III_URL: engine.url, HOME: engine.folder };
+    const starts = await Promise.allSettled(clients.map((client) => ClientProcess.start(client, engine.url, env)));
+    for (const start of starts) if (start.status === 'fulfilled') processes.push(start.value);
+    for (const start of starts) if (start.status === 'rejected') throw start.reason;
     await Promise.all(processes.map((client) => introduce(engine, client)));
     await phase('running');
     if (features.some((feature) => feature.phase === 'restarted')) {
