@@ -54,7 +54,7 @@ export interface Transport {
 }
 
 export interface SessionLimits {
-  /** Above this many unsent bytes a session gets no new calls, and is not read from. Default 16 MiB. */
+  /** Above this many unsent bytes, the largest message aside, a session gets no new calls and is not read from. Default 16 MiB. */
   readonly outboundSoftBytes: number;
   /** Above this many unsent bytes a session is cut off. Default 128 MiB. */
   readonly outboundHardBytes: number;
@@ -89,6 +89,8 @@ export class RemoteSession extends Session {
   #successor: Session | undefined;
   #backlog: WorkerFrame[] | undefined;
   #paused = false;
+  /** Length of the largest of the large messages that may still wait. */
+  #largeUnsent = 0;
   #unknownTypes: Set<string> | undefined;
   /** Who waits for the answer to the ping that measures, see `roundTrip`. */
   #measuring: (() => void)[] = [];
@@ -213,13 +215,14 @@ export class RemoteSession extends Session {
 
   /** The socket took what was buffered. */
   drained(): void {
+    this.#largeUnsent = 0;
     if (!this.#paused) return;
     this.#paused = false;
     if (this.#backlog === undefined) this.#transport.resumeReading();
   }
 
   execute(call: PendingCall): void {
-    if (this.#transport.bufferedBytes > this.#limits.outboundSoftBytes) {
+    if (this.#isBehind()) {
       const message = `worker ${this.label} does not read fast enough (${this.#transport.bufferedBytes} bytes wait): ${call.functionId} was not delivered`;
       this.#core.router.fail(call, { code: ErrorCode.channelSendFailed, message }, 'refused');
       return;
@@ -387,7 +390,7 @@ export class RemoteSession extends Session {
         action.type === 'void' || invocationId === undefined ? UNANSWERED : new Answered(invocationId),
       );
     }
-    if (this.#transport.bufferedBytes > this.#limits.outboundSoftBytes) this.#pause();
+    if (this.#isBehind()) this.#pause();
   }
 
   #refusal(frame: InvokeFunctionFrame, namespace: string): Outcome | undefined {
@@ -572,7 +575,13 @@ export class RemoteSession extends Session {
     return messageTooLarge(what, bytes, this.label, this.#messageLimit, answerOf);
   }
 
+  /** Too much waits for the client. One large message alone is no sign of a slow reader. */
+  #isBehind(): boolean {
+    return this.#transport.bufferedBytes - this.#largeUnsent > this.#limits.outboundSoftBytes;
+  }
+
   #send(text: string): void {
+    if (text.length > LARGE_CHARS) this.#largeUnsent = Math.max(this.#largeUnsent, text.length);
     this.#transport.send(text);
     if (this.#transport.bufferedBytes > this.#limits.outboundHardBytes) {
       this.#transport.terminate(`it does not read: ${this.#transport.bufferedBytes} bytes wait`);
@@ -580,6 +589,8 @@ export class RemoteSession extends Session {
   }
 }
 
+/** A message that is longer counts as large, in characters: many of them together are a slow reader all the same. */
+const LARGE_CHARS = MIB;
 /** Frame types remembered as unknown, so that each is logged once. */
 const MAX_UNKNOWN_TYPES = 32;
 /** What is remembered and shown of an unknown type, in characters. */

@@ -14,9 +14,10 @@ import { ABORTED, readChannelUrl } from './channel-wire.js';
 import { ChannelWriterSocket } from './channel-writer-socket.js';
 
 /**
- * How often channel sockets are pinged, in milliseconds: proxies in between cut what is silent for a minute.
- * A peer is not cut for missing pongs, because one that stands still (its own reader is slow) reads none;
- * TCP finds those that are gone, and a channel ends with its owner.
+ * How often sockets of readers are pinged, in milliseconds: proxies in between cut what is silent for a minute.
+ * A reader is not cut for missing pongs, because one that stands still (its own reader is slow) reads none;
+ * TCP finds those that are gone, and a channel ends with its owner. Writers are never pinged: some (the Rust
+ * SDK) never read, and a socket that is closed with something unread in it throws away what it has not sent.
  */
 const PING_EVERY_MS = 20_000;
 
@@ -24,6 +25,7 @@ export class ChannelSockets {
   readonly #core: Core;
   readonly #wss: WebSocketServer;
   readonly #sockets = new Map<WebSocket, Promise<void>>();
+  readonly #readers = new Set<WebSocket>();
   #ping: Timer | undefined;
 
   constructor(core: Core, wss: WebSocketServer) {
@@ -65,6 +67,8 @@ export class ChannelSockets {
     if (channel.hasReader || channel.isOver) return false;
     const reader = new ChannelReaderSocket(ws, socket, channel, isPython);
     if (!channel.takeReader(reader)) return false;
+    this.#readers.add(ws);
+    this.#armPing();
     channel.pull();
     return true;
   }
@@ -76,19 +80,19 @@ export class ChannelSockets {
     const closed = new Promise<void>((resolve) => {
       ws.once('close', () => {
         this.#sockets.delete(ws);
+        this.#readers.delete(ws);
         resolve();
       });
     });
     this.#sockets.set(ws, closed);
     ws.on('error', (error) => this.#core.log.debug('channel socket failed', { error: error.message }));
-    this.#armPing();
   }
 
   #armPing(): void {
     this.#ping ??= this.#core.clock.setTimer(() => {
       this.#ping = undefined;
-      for (const ws of this.#sockets.keys()) if (ws.readyState === ws.OPEN) ws.ping();
-      if (this.#sockets.size > 0) this.#armPing();
+      for (const ws of this.#readers) if (ws.readyState === ws.OPEN) ws.ping();
+      if (this.#readers.size > 0) this.#armPing();
     }, PING_EVERY_MS);
   }
 }

@@ -511,6 +511,18 @@ describe('limits of a message', () => {
     expect(await caller.ask('absent', 1)).toBeDefined();
   });
 
+  it('take other calls while one large message is on its way', async () => {
+    const [slow, caller] = [await RawWorker.connect(url), await RawWorker.connect(url)];
+    slow.serve('length', (data) => (data as string).length);
+    await settled(slow);
+    slow.pause();
+    const large = 17 * 1024 * 1024;
+    const answers = [large, 1].map((length) => caller.call('length', 'x'.repeat(length)));
+    await settled(caller);
+    slow.resume();
+    expect(await Promise.all(answers)).toEqual([large, 1]);
+  });
+
   it('name what narrows a list down when discovery answers with too much', async () => {
     const python = await RawWorker.connect(url);
     core.describe(core.session(python.id) as Session, { runtime: 'python', version: '0.18.0' });
