@@ -5,17 +5,19 @@
 import { DEFAULT_NAMESPACE, Payload } from '@trine/protocol';
 import type { Registry } from './registry.js';
 import type { Session } from './session.js';
-import type { JsonValue, WorkerHost } from './worker-host.js';
+import type { InvokeRequest, JsonValue, Outcome } from './worker-host.js';
 
 export type HookAnswer =
   { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly fault: string };
 
+export type Invoke = (request: InvokeRequest) => Promise<Outcome>;
+
 export class AccessHooks {
-  readonly #invoke: WorkerHost['invoke'];
+  readonly #invoke: Invoke;
   readonly #registry: Registry;
 
   /** @param invoke - calls functions in the name of the listener */
-  constructor(invoke: WorkerHost['invoke'], registry: Registry) {
+  constructor(invoke: Invoke, registry: Registry) {
     this.#invoke = invoke;
     this.#registry = registry;
   }
