@@ -20,6 +20,7 @@ import type { AccessHooks } from './access-hook.js';
 import { guardFunctions, type AccessGrant, type AccessRules } from './access-rules.js';
 import type { Core } from './core.js';
 import { DenialLog } from './denial-log.js';
+import { HookChange } from './hook-change.js';
 import type { LogFields } from './log.js';
 import type { CallRequest } from './pending-call.js';
 import type { FunctionOwner } from './registry.js';
@@ -83,7 +84,7 @@ export class SessionAccess {
     if (!this.grant.mayRegisterFunctions) return denied('this session may register no functions');
     if (this.rules.restricted && readsSecrets(frame.invocation))
       return denied('a function behind an HTTP address may not name secrets of the engine from here');
-    const admit = (change: Change): Admission<AdmittedFunction> => {
+    const admit = (change: HookChange): Admission<AdmittedFunction> => {
       const id = this.#prefixed(change.text('function_id') ?? frame.id);
       const fault = change.fault ?? this.#takesFrom(session, id);
       if (fault !== undefined) return denied(fault);
@@ -97,7 +98,7 @@ export class SessionAccess {
       };
       return { ok: true, admitted: { frame: admitted, knownAs: id === frame.id ? undefined : frame.id } };
     };
-    if (onFunction === undefined) return admit(Change.none);
+    if (onFunction === undefined) return admit(HookChange.none);
     return this.#hook(session, onFunction, denied, admit, {
       function_id: frame.id,
       description: frame.description ?? null,
@@ -112,14 +113,14 @@ export class SessionAccess {
     if (!this.grant.mayRegisterTriggerTypes) return denied('this session may register no trigger types');
     const elsewhere = frame.namespace === undefined ? undefined : this.namespaceRefusal(frame.namespace);
     if (elsewhere !== undefined) return denied(elsewhere.message);
-    const admit = (change: Change): Admission<RegisterTriggerTypeFrame> => {
+    const admit = (change: HookChange): Admission<RegisterTriggerTypeFrame> => {
       const id = change.text('trigger_type_id') ?? frame.id;
       const fault = change.fault ?? this.#takesType(session, id);
       if (fault !== undefined) return denied(fault);
       this.types.set(frame.id, id);
       return { ok: true, admitted: { ...frame, id, description: change.text('description') ?? frame.description } };
     };
-    if (onTriggerType === undefined) return admit(Change.none);
+    if (onTriggerType === undefined) return admit(HookChange.none);
     return this.#hook(session, onTriggerType, denied, admit, {
       trigger_type_id: frame.id,
       description: frame.description,
@@ -142,7 +143,7 @@ export class SessionAccess {
       this.#denied(session, { trigger_type: asked.triggerType, function: asked.functionId, reason }, told);
     if (triggerTypes !== undefined && !triggerTypes.has(asked.triggerType))
       return denied(`Trigger type '${asked.triggerType}' is not allowed for this session.`);
-    const admit = (change: Change): Admission<Asked> => {
+    const admit = (change: HookChange): Admission<Asked> => {
       if (change.fault !== undefined) return denied(change.fault);
       const id = (keepId ? undefined : change.text('trigger_id')) ?? asked.id;
       const config = change.any('config');
@@ -158,7 +159,7 @@ export class SessionAccess {
       this.triggers.set(asked.id, id);
       return { ok: true, admitted };
     };
-    if (onTrigger === undefined) return admit(Change.none);
+    if (onTrigger === undefined) return admit(HookChange.none);
     return this.#hook(session, onTrigger, denied, admit, {
       trigger_id: asked.id,
       trigger_type: asked.triggerType,
@@ -228,7 +229,7 @@ export class SessionAccess {
     session: Session,
     functionId: string,
     denied: Denied,
-    admit: (change: Change) => Admission<Admitted>,
+    admit: (change: HookChange) => Admission<Admitted>,
     input: { readonly [key: string]: JsonValue },
   ): Promise<Admission<Admitted>> {
     const { timeoutMs } = this.rules;
@@ -237,7 +238,7 @@ export class SessionAccess {
     const { value } = answer;
     if (typeof value !== 'object' || value === null || Array.isArray(value))
       return denied(`the hook ${functionId} said no`, REFUSED);
-    return admit(new Change(value as Record<string, unknown>));
+    return admit(new HookChange(value as Record<string, unknown>));
   }
 
   #denied(session: Session, fields: LogFields & { readonly reason: string }, told = fields.reason): Admission<never> {
@@ -299,32 +300,6 @@ export class SessionAccess {
     return other.access?.rules === this.rules;
   }
 }
-
-/** What a hook wants changed. Absent and null mean "as it is". */
-class Change {
-  static readonly none = new Change({});
-  readonly #answer: Readonly<Record<string, unknown>>;
-  /** An answer that cannot be followed is a refusal. */
-  readonly fault: string | undefined;
-
-  constructor(answer: Readonly<Record<string, unknown>>) {
-    this.#answer = answer;
-    const wrong = TEXTS.find(
-      (key) => this.any(key) !== undefined && (typeof answer[key] !== 'string' || answer[key] === ''),
-    );
-    this.fault = wrong === undefined ? undefined : `the hook's ${wrong} is no text`;
-  }
-
-  any(key: string): unknown {
-    return Object.hasOwn(this.#answer, key) ? (this.#answer[key] ?? undefined) : undefined;
-  }
-
-  text(key: (typeof TEXTS)[number]): string | undefined {
-    return this.any(key) as string | undefined;
-  }
-}
-
-const TEXTS = ['function_id', 'trigger_id', 'trigger_type', 'trigger_type_id', 'description'] as const;
 
 function ownId(owner: FunctionOwner): string {
   return owner.knownAs ?? owner.id;
