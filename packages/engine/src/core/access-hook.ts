@@ -40,6 +40,8 @@ export class AccessHooks {
   }
 
   isServedBy(functionId: string, session: Session): boolean {
-    return this.#registry.resolve(DEFAULT_NAMESPACE, functionId)?.session === session;
+    if (this.#registry.resolve(DEFAULT_NAMESPACE, functionId)?.session === session) return true;
+    for (const owner of session.functions) if (owner.id === functionId) return true;
+    return false;
   }
 }

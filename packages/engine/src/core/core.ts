@@ -97,6 +97,7 @@ export class Core {
 
   #settle(session: Session, namespace: string): void {
     if (session.state !== 'open') return;
+    session.access?.settle(session, namespace);
     const before = session.namespace;
     if (session.provisional) this.#clearTimer(session);
     session.provisional = false;

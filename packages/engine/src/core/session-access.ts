@@ -78,6 +78,19 @@ export class SessionAccess {
     return forbidden(`namespace '${namespace}' not allowed for this session (permitted: ${permitted})`);
   }
 
+  /**
+   * The session's registrations count in full from here on, in this namespace. What would take the
+   * place of a worker outside these rules does not come along.
+   */
+  settle(session: Session, namespace: string): void {
+    for (const owner of [...session.functions]) {
+      const fault = this.#takesFunction(owner.id, namespace);
+      if (fault === undefined) continue;
+      this.#core.registry.remove(owner);
+      this.#denied(session, { function: owner.id, reason: fault });
+    }
+  }
+
   admitFunction(session: Session, frame: RegisterFunctionFrame): Awaitable<Admission<AdmittedFunction>> {
     const { onFunction } = this.rules;
     const denied: Denied = (reason) => this.#denied(session, { function: frame.id, reason });
@@ -86,7 +99,7 @@ export class SessionAccess {
       return denied('a function behind an HTTP address may not name secrets of the engine from here');
     const admit = (change: HookChange): Admission<AdmittedFunction> => {
       const id = this.#prefixed(change.text('function_id') ?? frame.id);
-      const fault = change.fault ?? this.#takesFrom(session, id);
+      const fault = change.fault ?? this.#reserved(id) ?? this.#takesWhenSettled(session, id);
       if (fault !== undefined) return denied(fault);
       for (const owner of session.functions)
         if (owner.id !== id && ownId(owner) === frame.id) this.#core.registry.remove(owner);
@@ -256,15 +269,25 @@ export class SessionAccess {
     return this.functionOf(session, id)?.id ?? this.#prefixed(id);
   }
 
-  /** Why an id may not be served by this session. */
-  #takesFrom(session: Session, id: string): string | undefined {
+  /** Why nobody behind these rules may serve an id. */
+  #reserved(id: string): string | undefined {
     if (!this.rules.restricted) return undefined;
     if (id.startsWith('engine::')) return `function '${id}' is reserved for the engine`;
     for (const rules of this.#core.accessRules)
       if (guardFunctions(rules).includes(id))
         return `function '${id}' decides over access: serve it from a listener without access rules`;
-    // An id that somebody outside these rules serves: its callers trust that one, not this session.
-    const foreign = this.#core.registry.owners(session.namespace, id).some((owner) => !this.#isPeer(owner.session));
+    return undefined;
+  }
+
+  /** A session that has not said its namespace yet takes nobody's place: what it offers is looked at by `settle`. */
+  #takesWhenSettled(session: Session, id: string): string | undefined {
+    return session.provisional ? undefined : this.#takesFunction(id, session.namespace);
+  }
+
+  /** Who calls an id that somebody outside these rules serves trusts that one, not this session. */
+  #takesFunction(id: string, namespace: string): string | undefined {
+    if (!this.rules.restricted) return undefined;
+    const foreign = this.#core.registry.owners(namespace, id).some((owner) => !this.#isPeer(owner.session));
     return foreign ? `function '${id}' is served by a worker outside these access rules` : undefined;
   }
 
