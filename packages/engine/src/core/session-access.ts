@@ -89,6 +89,13 @@ export class SessionAccess {
       this.#core.registry.remove(owner);
       this.#denied(session, { function: owner.id, reason: fault });
     }
+    for (const type of [...this.#core.bindings.types()]) {
+      if (type.session !== session || type.ownNamespace === true || type.namespace === namespace) continue;
+      const fault = this.#takesType(type.id, namespace);
+      if (fault === undefined) continue;
+      void this.#core.bindings.removeProvider(type);
+      this.#denied(session, { trigger_type: type.id, reason: fault });
+    }
   }
 
   admitFunction(session: Session, frame: RegisterFunctionFrame): Awaitable<Admission<AdmittedFunction>> {
@@ -128,7 +135,7 @@ export class SessionAccess {
     if (elsewhere !== undefined) return denied(elsewhere.message);
     const admit = (change: HookChange): Admission<RegisterTriggerTypeFrame> => {
       const id = change.text('trigger_type_id') ?? frame.id;
-      const fault = change.fault ?? this.#takesType(session, id);
+      const fault = change.fault ?? this.#takesType(id, frame.namespace ?? session.namespace);
       if (fault !== undefined) return denied(fault);
       this.types.set(frame.id, id);
       return { ok: true, admitted: { ...frame, id, description: change.text('description') ?? frame.description } };
@@ -291,10 +298,10 @@ export class SessionAccess {
     return foreign ? `function '${id}' is served by a worker outside these access rules` : undefined;
   }
 
-  #takesType(session: Session, id: string): string | undefined {
+  #takesType(id: string, namespace: string): string | undefined {
     if (!this.rules.restricted) return undefined;
     if (id.startsWith('engine::')) return `trigger type '${id}' is reserved for the engine`;
-    const provider = this.#core.bindings.type(session.namespace, id) ?? this.#core.bindings.type(DEFAULT_NAMESPACE, id);
+    const provider = this.#core.bindings.type(namespace, id) ?? this.#core.bindings.type(DEFAULT_NAMESPACE, id);
     return provider === undefined || this.#isPeer(provider.session)
       ? undefined
       : `trigger type '${id}' is provided by a worker outside these access rules`;

@@ -17,9 +17,10 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 const functionId = z.string().min(1).nullish();
 const namespace = z.string().min(1).optional().describe('Default `default`');
 
+const HOW = 'write `match("pattern")`, `{ match: "pattern", namespace? }` or `{ metadata: { ... }, namespace? }`';
 const exposed = z.union(
   [
-    z.string().refine((text) => patternOf(text) !== undefined),
+    z.string().refine((text) => patternOf(text) !== undefined, HOW),
     z.strictObject({
       match: z.string().min(1).describe('Pattern of function ids; `*` is any run of characters'),
       namespace,
@@ -32,7 +33,7 @@ const exposed = z.union(
       namespace,
     }),
   ],
-  { error: 'write `match("pattern")`, `{ match: "pattern", namespace? }` or `{ metadata: { ... }, namespace? }`' },
+  { error: HOW },
 );
 
 const rbac = z.strictObject({
