@@ -119,7 +119,7 @@ const authResult = z.object({
   allowed_trigger_types: ids,
   allow_trigger_type_registration: z.boolean().nullish(),
   allow_function_registration: z.boolean().nullish(),
-  context: z.unknown(),
+  context: z.unknown().optional(),
   // A prefix that came out empty would put a session among everybody's functions.
   function_registration_prefix: z.string().min(1, 'must not be empty: leave it out for no prefix').nullish(),
 });
