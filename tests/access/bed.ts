@@ -27,7 +27,7 @@ export async function accessBed(
   let log = '';
   const engine = await createEngine({
     cwd: folder.path,
-    log: createLog({ level: 'info', stream: { write: (text) => void (log += text) } }),
+    log: createLog({ level: 'info', format: 'json', stream: { write: (text) => void (log += text) } }),
     ...options,
     config: {
       workers: [
