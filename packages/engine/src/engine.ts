@@ -267,7 +267,11 @@ export class Engine {
         await this.#startEntry(entry);
       }
       this.#checkStarting();
-      const supervised = this.project.supervised({ port: () => this.#workerPort, entries: () => this.#applied });
+      const supervised = this.project.supervised({
+        port: () => this.#workerPort,
+        secure: () => this.#hasTls,
+        entries: () => this.#applied,
+      });
       if (supervised !== undefined) {
         await this.#builtIns.start({ id: SUPERVISOR, name: SUPERVISOR, config: {} }, supervisorWorker(supervised));
       }

@@ -144,4 +144,3 @@ export class Listeners {
     return TlsFiles.open({ settings: tls, projectDir, who, clock, log });
   }
 }
-}
