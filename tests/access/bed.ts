@@ -1,5 +1,5 @@
 import { createEngine, createLog, type Engine, type EngineOptions } from '@trine/engine';
-import { RawWorker, tempFolder, waitFor, type Frame } from '@trine/testing';
+import { tempFolder, waitFor, type Frame, type RawWorker } from '@trine/testing';
 import { WebSocket } from 'ws';
 
 export interface AccessBed {

@@ -74,10 +74,10 @@ export const accessKeys = {
     .describe('Origins of the pages that may connect, e.g. `https://app.example`. Left out, or `*` among them: any'),
 };
 
-const settings = z.strictObject(accessKeys);
+type AccessSettings = { readonly [Key in keyof typeof accessKeys]: z.output<(typeof accessKeys)[Key]> };
 
 /** The rules of a listener; undefined when it has none. */
-export function rulesOf(config: z.output<typeof settings>, who: string): AccessRules | undefined {
+export function rulesOf(config: AccessSettings, who: string): AccessRules | undefined {
   const { rbac } = config;
   const middleware = config.middleware_function_id ?? undefined;
   if (!isGiven(rbac) && middleware === undefined) return undefined;

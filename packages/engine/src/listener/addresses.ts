@@ -71,6 +71,12 @@ export interface Moved<Listening> {
 export async function moveAddresses<Listening>(options: MoveOptions<Listening>): Promise<Moved<Listening>> {
   const { before, host, port } = options;
   const wanted = host === undefined || host === 'localhost' ? [LOOPBACK_V4, LOOPBACK_V6] : [host];
+  const reopen = (address: string): Promise<Listening> =>
+    openOne(
+      { ...options, open: (where, number) => options.reopen?.(where, number) ?? options.open(where, number) },
+      address,
+      port,
+    );
   const fits = (each: Listening): boolean => options.fits?.(each) !== false;
   const open = (present: readonly Listening[]): Promise<Listening[]> =>
     openAddresses({
@@ -99,11 +105,7 @@ export async function moveAddresses<Listening>(options: MoveOptions<Listening>):
     try {
       return { listening: await open(present) };
     } catch (again) {
-      const reopened = await Promise.allSettled(
-        inTheWay.map((each) =>
-          openOne({ ...options, open: options.reopen ?? options.open }, options.hostOf(each), port),
-        ),
-      );
+      const reopened = await Promise.allSettled(inTheWay.map((each) => reopen(options.hostOf(each))));
       const listening = reopened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
       const lost = reopened.flatMap((each) =>
         each.status === 'rejected' ? [(each.reason as TrineError).message] : [],

@@ -18,10 +18,16 @@ export function createListeningServer(options: ServerOptions, tls: TlsFiles | un
   return server;
 }
 
+/** Is what a server serves encrypted? */
+export function isSecure(server: Server): server is Server & SecureServer {
+  return 'setSecureContext' in server;
+}
+
 type SecureServer = Pick<HttpsServer, 'setSecureContext' | 'once'>;
 
 /** From now on a server that has a certificate takes it from other files. */
-export function renew(server: HttpsServer, tls: TlsFiles): void {
+export function renew(server: Server, tls: TlsFiles): void {
+  if (!isSecure(server)) throw new Error('a server without TLS has no certificate');
   server.setSecureContext(tls.pair);
   renewWith(server, tls);
 }

@@ -5,7 +5,6 @@
  * never half an engine.
  */
 import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
-import { Server as HttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import type { AddressInfo, Socket } from 'node:net';
 import { WebSocketServer, type RawData, type WebSocket } from 'ws';
@@ -144,12 +143,11 @@ export class WorkerListener {
       for (const each of before) if (!listening.includes(each)) void closeServer(each);
       this.#tell(host, settings.gate);
     }
-    if (tls !== undefined && tls !== asked?.tls)
-      for (const { server } of this.#listening) if (server instanceof HttpsServer) renew(server, tls);
+    if (tls !== undefined && tls !== asked?.tls) for (const { server } of this.#listening) renew(server, tls);
     const isOtherDoor = this.#door.gate !== settings.gate || this.#door.allowedOrigins !== settings.allowedOrigins;
     this.#door = settings;
     this.#asked = settings;
-    if (isOtherDoor) this.#endConnections();
+    if (isOtherDoor) void Promise.all(this.#endConnections());
     for (const { server } of this.#listening) setHandshakeTimeout(server, handshakeTimeoutMs);
   }
 

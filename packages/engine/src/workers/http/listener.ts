@@ -5,11 +5,10 @@
  *
  * States: `listening` -> `closing` (no new connections, idle ones ended, open requests finish) -> `closed`.
  */
-import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
-import { Server as HttpsServer } from 'node:https';
+import type { IncomingMessage, ServerOptions, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import fastify, { type FastifyInstance } from 'fastify';
-import { createListeningServer, formatAddress, renew, type TlsFiles } from '../../listener/index.js';
+import { createListeningServer, formatAddress, isSecure, renew, type TlsFiles } from '../../listener/index.js';
 
 /** A client has this long to send the head of a request, in milliseconds. Its body has limits of its own. */
 const HEAD_TIMEOUT_MS = 15_000;
@@ -80,7 +79,7 @@ export class Listener implements Listening {
     });
     app.all('/', () => undefined);
     // What a request is served on, not what is under its encryption: that one would cut off what is written last.
-    app.server.on(app.server instanceof HttpsServer ? 'secureConnection' : 'connection', (socket: Socket) => {
+    app.server.on(isSecure(app.server) ? 'secureConnection' : 'connection', (socket: Socket) => {
       listener.#sockets.add(socket);
       socket.once('close', () => listener.#sockets.delete(socket));
     });
@@ -106,14 +105,12 @@ export class Listener implements Listening {
 
   /** Is what it serves encrypted? */
   get isSecure(): boolean {
-    return this.#app.server instanceof HttpsServer;
+    return isSecure(this.#app.server);
   }
 
   /** Serves connections made from now on with another certificate. */
   renew(tls: TlsFiles): void {
-    const server: Server = this.#app.server;
-    if (!(server instanceof HttpsServer)) throw new Error('a server without TLS has no certificate');
-    renew(server, tls);
+    renew(this.#app.server, tls);
   }
 
   get closing(): boolean {
