@@ -74,7 +74,7 @@ export const accessKeys = {
     .describe('Origins of the pages that may connect, e.g. `https://app.example`. Left out, or `*` among them: any'),
 };
 
-type AccessSettings = { readonly [Key in keyof typeof accessKeys]: z.output<(typeof accessKeys)[Key]> };
+type AccessSettings = z.output<z.ZodObject<typeof accessKeys, z.core.$strict>>;
 
 /** The rules of a listener; undefined when it has none. */
 export function rulesOf(config: AccessSettings, who: string): AccessRules | undefined {
