@@ -112,7 +112,7 @@ describe('a call', () => {
 describe('nothing goes around expose_functions', () => {
   it('not an enqueue, by action or by function', async () => {
     const worker = await session({
-      allowed_functions: ['engine::queue::enqueue', 'iii::queue::enqueue'],
+      allowed_functions: ['engine::queue::enqueue', 'iii::queue::enqueue', 'iii::durable::unsubscribe'],
     });
     const action = { type: 'enqueue', queue: 'default' };
     await expect(worker.call('secret::a', {}, { action })).rejects.toMatchObject(denied('secret::a'));
@@ -120,6 +120,9 @@ describe('nothing goes around expose_functions', () => {
       await expect(worker.call(id, { queue: 'default', function_id: 'secret::a', data: {} })).rejects.toMatchObject({
         code: 'FORBIDDEN',
       });
+    await expect(
+      worker.call('iii::durable::unsubscribe', { topic: 't', function_id: 'secret::a' }),
+    ).rejects.toMatchObject({ code: 'FORBIDDEN' });
     await expect(worker.call('open::a', {}, { action })).resolves.toHaveProperty('messageReceiptId');
     await waitFor(() => ran.includes('open::a'));
     expect(ran).toEqual(['open::a']);
