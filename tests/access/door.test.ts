@@ -156,7 +156,7 @@ describe('the origin of a page', () => {
     const from = (origin: string): Promise<RawWorker> => RawWorker.connect(bed.guarded, { headers: { origin } });
     await settled(await RawWorker.connect(bed.guarded));
     await settled(await from('https://app.example'));
-    for (const path of ['/', '/otel']) {
+    for (const path of ['/', '/otel', '/ws/channels/id?key=key&dir=read']) {
       const { end } = await knock(bed.guarded + path, { headers: { origin: 'https://evil.example' } });
       expect(end).toContain('403');
     }
