@@ -80,7 +80,7 @@ export class BuiltIns {
     };
     const host = new BuiltInHost({
       core,
-      entryName: entry.name,
+      entryName: entry.id,
       workerName: definition.name,
       storage,
       projectDir,
@@ -92,7 +92,7 @@ export class BuiltIns {
       this.#running.set(entry.id, { entry, definition, host, worker, ports });
     } catch (error) {
       await core.close(host.session);
-      throw startError(entry.name, error);
+      throw startError(entry.id, error);
     }
   }
 

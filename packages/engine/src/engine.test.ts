@@ -204,7 +204,9 @@ describe('an embedded engine', () => {
     );
     await expect(faulty([{ name: 'iii-sandbox' }])).rejects.toThrow(/not in this version/);
     await expect(faulty([{ name: 'queue' }, { name: 'iii-queue' }])).rejects.toThrow(/Duplicate worker configurations/);
-    await expect(faulty([{ name: 'iii-worker-manager', config: { rbac: {} } }])).rejects.toThrow(/not in this version/);
+    const rbac = (rules: unknown): object => ({ name: 'iii-worker-manager', config: { rbac: rules } });
+    await expect(faulty([rbac({ expose: [] })])).rejects.toThrow(/iii-worker-manager\.rbac: unknown key "expose"/);
+    await expect(faulty([rbac({ expose_functions: ['state::*'] })])).rejects.toThrow(/match\("pattern"\)/);
   });
 });
 

@@ -181,18 +181,28 @@ export class Engine {
     return this.#state;
   }
 
-  /** Ports by the name of what listens on them: `iii-worker-manager`, `http`, ... */
+  /** Ports by the name of what listens on them: `iii-worker-manager`, `iii-worker-manager#1`, `http`, ... */
   get ports(): Readonly<Record<string, number>> {
     return Object.fromEntries(this.#ports);
   }
 
   /** Where workers connect, e.g. `ws://127.0.0.1:49134`. */
   get url(): string {
-    return `ws://127.0.0.1:${this.#workerPort}`;
+    return `${this.#hasTls ? 'wss' : 'ws'}://127.0.0.1:${this.#workerPort}`;
+  }
+
+  /** The main worker port: the first one listed. */
+  get #workerEntry(): WorkerEntry | undefined {
+    return this.#applied.find((each) => each.canonical === 'iii-worker-manager');
+  }
+
+  get #hasTls(): boolean {
+    const config = this.#workerEntry?.config as { readonly tls?: unknown } | undefined;
+    return config?.tls !== undefined && config.tls !== null;
   }
 
   get #workerPort(): number {
-    const entry = this.#applied.find((each) => each.canonical === 'iii-worker-manager');
+    const entry = this.#workerEntry;
     const port = this.#ports.get(entry?.id ?? 'iii-worker-manager');
     if (port === undefined)
       throw new TrineError('engine_not_running', 'the engine has no port yet: call start() first');
@@ -259,7 +269,11 @@ export class Engine {
         await this.#startEntry(entry);
       }
       this.#checkStarting();
-      const supervised = this.project.supervised({ port: () => this.#workerPort, entries: () => this.#applied });
+      const supervised = this.project.supervised({
+        port: () => this.#workerPort,
+        secure: () => this.#hasTls,
+        entries: () => this.#applied,
+      });
       if (supervised !== undefined) {
         await this.#builtIns.start({ id: SUPERVISOR, name: SUPERVISOR, config: {} }, supervisorWorker(supervised));
       }

@@ -31,6 +31,7 @@ export interface OpenProjectOptions {
 export interface SupervisedParts {
   /** Port of the worker socket. */
   readonly port: () => number;
+  readonly secure: () => boolean;
   /** The entries that run. */
   readonly entries: () => readonly WorkerEntry[];
 }
@@ -86,6 +87,7 @@ export class Project {
       configPath: file?.path,
       catalog: this.#options.catalog,
       port: parts.port,
+      secure: parts.secure,
       entries: parts.entries,
       onChange: (listener) => this.#events.on(listener),
       edit: (change) => (file === undefined ? Promise.reject(noFile()) : file.edit(change)),

@@ -2,7 +2,8 @@
  * The core: registry, bindings, router and the table of sessions, with the places where a session
  * changes its state.
  */
-import { allowAll, type AccessDecision } from './access.js';
+import { accessDecision, type AccessDecision } from './access.js';
+import type { AccessRules } from './access-rules.js';
 import { Bindings } from './bindings.js';
 import { Channels } from './channels.js';
 import type { Clock, Timer } from './clock.js';
@@ -50,6 +51,8 @@ export class Core {
   readonly channels: Channels;
   readonly httpFunctions = new HttpFunctions(this);
   readonly workers = new Emitter<WorkerEvent>();
+  /** The rules of all listeners that have some. */
+  readonly accessRules = new Set<AccessRules>();
   readonly #sessions = new Map<string, Session>();
   readonly #limits: CoreLimits;
   /** One per session that is provisional or detached. */
@@ -62,7 +65,11 @@ export class Core {
     this.#limits = { ...defaultCoreLimits, ...options.limits };
     this.channels = new Channels(options.clock, options.random);
     this.bindings = new Bindings(options.log);
-    this.router = new Router({ ...options, registry: this.registry, mayCall: options.mayCall ?? allowAll });
+    this.router = new Router({
+      ...options,
+      registry: this.registry,
+      mayCall: options.mayCall ?? accessDecision(this.registry),
+    });
   }
 
   session(id: string): Session | undefined {
@@ -92,6 +99,7 @@ export class Core {
 
   #settle(session: Session, namespace: string): void {
     if (session.state !== 'open') return;
+    session.access?.settle(session, namespace);
     const before = session.namespace;
     if (session.provisional) this.#clearTimer(session);
     session.provisional = false;

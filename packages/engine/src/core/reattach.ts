@@ -8,9 +8,9 @@
  * Moved: calls that the client has certainly received. Ended with `invocation_stopped`: those it may
  * or may not have, see `Confirmations`.
  */
-import { timingSafeEqual } from 'node:crypto';
 import type { ReattachFrame } from '@trine/protocol';
 import type { Core } from './core.js';
+import { secretsEqual } from './secret-equal.js';
 import type { Session } from './session.js';
 
 export type ReattachOutcome =
@@ -20,7 +20,8 @@ export function reattach(core: Core, session: Session, frame: ReattachFrame): Re
   const previous = core.session(frame.previousWorkerId);
   if (previous === session) return ignored('it names its own connection');
   if (previous?.reattachToken === undefined) return ignored('the connection that it names has ended');
-  if (!equal(previous.reattachToken, frame.reattachToken)) {
+  if (previous.access?.rules !== session.access?.rules) return ignored('it was made to another listener');
+  if (!secretsEqual(frame.reattachToken ?? '', previous.reattachToken)) {
     return ignored('its token is not that of the connection that it names');
   }
   // Still open here: a half-open socket, of which the client knows and the engine does not.
@@ -32,9 +33,4 @@ export function reattach(core: Core, session: Session, frame: ReattachFrame): Re
 
 function ignored(reason: string): ReattachOutcome {
   return { kind: 'ignored', reason };
-}
-
-function equal(expected: string, given: string | undefined): boolean {
-  const [a, b] = [Buffer.from(expected), Buffer.from(given ?? '')];
-  return a.length === b.length && timingSafeEqual(a, b);
 }

@@ -20,6 +20,8 @@ export interface FunctionOwner {
   readonly requestFormat: () => unknown;
   readonly responseFormat: () => unknown;
   readonly metadata: unknown;
+  /** The id that its worker knows it by, where access rules gave it another. */
+  readonly knownAs?: string | undefined;
   /** Runs the function, when it lives in this process. */
   readonly run: ((call: PendingCall) => void) | undefined;
 }
@@ -176,6 +178,17 @@ export class Registry {
   /** The owner that serves an id in exactly this namespace. */
   get(namespace: string, id: string): FunctionOwner | undefined {
     return this.#namespaces.get(namespace)?.get(id)?.head;
+  }
+
+  /** Everybody who offers an id in a namespace, newest first; built-ins of `default` offer theirs everywhere. */
+  owners(namespace: string, id: string): readonly FunctionOwner[] {
+    const owners = (where: string): FunctionOwner[] =>
+      this.#namespaces
+        .get(where)
+        ?.get(id)
+        ?.claims.map(({ owner }) => owner) ?? [];
+    const own = owners(namespace);
+    return own.length > 0 || namespace === DEFAULT_NAMESPACE ? own : owners(DEFAULT_NAMESPACE).filter(isBuiltIn);
   }
 
   /** Namespaces in which an id is served. */

@@ -29,6 +29,7 @@ import {
   type RegisterTriggerTypeFrame,
   type WorkerFrame,
 } from '@trine/protocol';
+import { notAllowed, withoutTrace } from './access.js';
 import type { Trigger } from './bindings.js';
 import { BindAnswers } from './bind-answers.js';
 import { Confirmations } from './confirmations.js';
@@ -38,6 +39,7 @@ import type { Log, LogFields } from './log.js';
 import { exceeds, isBefore, messageLimit, messageTooLarge } from './message-limit.js';
 import type { PendingCall, Waiter } from './pending-call.js';
 import { reattach } from './reattach.js';
+import type { Admission, SessionAccess } from './session-access.js';
 import { Session } from './session.js';
 import type { Outcome } from './worker-host.js';
 
@@ -99,9 +101,14 @@ export class RemoteSession extends Session {
   constructor(
     core: Core,
     transport: Transport,
-    options: { address?: string | undefined; userAgent?: string | undefined; limits?: Partial<SessionLimits> },
+    options: {
+      address?: string | undefined;
+      userAgent?: string | undefined;
+      limits?: Partial<SessionLimits>;
+      access?: SessionAccess | undefined;
+    },
   ) {
-    super(core.random.uuid(), 'remote', core.clock.now(), options.address);
+    super(core.random.uuid(), 'remote', core.clock.now(), options.address, options.access);
     this.#core = core;
     this.#transport = transport;
     this.#log = core.log.for('iii::worker_connections');
@@ -229,7 +236,7 @@ export class RemoteSession extends Session {
     }
     const text = encodeInvoke(
       call.id,
-      call.functionId,
+      call.owner.knownAs ?? call.functionId,
       call.payload.json,
       call.traceparent,
       call.baggage,
@@ -260,7 +267,7 @@ export class RemoteSession extends Session {
       callerInvocationId,
       functionId,
       outcome.ok ? outcome.result?.json : undefined,
-      outcome.ok ? undefined : outcome.error,
+      outcome.ok ? undefined : withoutTrace(this, outcome.error),
       traceparent,
       baggage,
     );
@@ -289,8 +296,9 @@ export class RemoteSession extends Session {
     trigger: { readonly id: string; readonly type: string; readonly functionId: string },
     error: ErrorBody,
   ): void {
-    if (this.state === 'open')
-      this.#send(encodeTriggerRegistrationResult(trigger.id, trigger.type, trigger.functionId, error));
+    if (this.state !== 'open') return;
+    const id = this.access?.triggers.own(trigger.id) ?? trigger.id;
+    this.#send(encodeTriggerRegistrationResult(id, trigger.type, trigger.functionId, withoutTrace(this, error)));
   }
 
   #handle(frame: WorkerFrame): void {
@@ -300,19 +308,18 @@ export class RemoteSession extends Session {
       case 'invocationresult':
         return this.#result(frame);
       case 'registerfunction':
-        return this.#registerFunction(frame);
+        return this.#admitFunction(frame);
       case 'unregisterfunction':
         this.#tell(this.#log, `[UNREGISTERED] Function ${frame.id}`);
-        return this.#core.registry.removeFrom(this, this.namespace, frame.id);
+        return this.#unregisterFunction(frame.id);
       case 'registertriggertype':
-        return this.#registerTriggerType(frame);
+        return this.#admitTriggerType(frame);
       case 'unregistertriggertype':
-        this.#triggerTypes.delete(frame.id);
-        return this.#wait(this.#core.bindings.removeProviderOf(this, frame.namespace ?? this.namespace, frame.id));
+        return this.#unregisterTriggerType(frame.id, frame.namespace);
       case 'registertrigger':
-        return this.#registerTrigger(frame);
+        return this.#admitTrigger(frame);
       case 'unregistertrigger':
-        return this.#wait(this.#core.bindings.unregister(frame.id, this));
+        return this.#unregisterTrigger(frame.id);
       case 'triggerregistrationresult':
         if (this.#bindAnswers.answered(frame.id, frame.error)) return;
         if (frame.error !== undefined) this.#core.bindings.refuse(this, frame.id, frame.error);
@@ -366,11 +373,17 @@ export class RemoteSession extends Session {
       baggage: frame.baggage,
     };
     const refusal = this.#refusal(frame, namespace);
+    const middleware = this.access?.middlewareFor(frame.functionId, namespace);
     if (refusal !== undefined) {
       this.deliver(
         { ...request, callerInvocationId: action.type === 'void' ? undefined : invocationId, settle: undefined },
         refusal,
       );
+    } else if (middleware !== undefined) {
+      this.access?.callMiddleware(this, middleware, request, frame.data, action, (outcome) => {
+        const callerInvocationId = action.type === 'void' ? undefined : invocationId;
+        this.deliver({ ...request, callerInvocationId, settle: undefined }, outcome);
+      });
     } else if (action.type === 'enqueue') {
       this.#core.router.enqueue(this, action.queue, request, frame.data, (outcome) => {
         this.deliver({ ...request, callerInvocationId: invocationId, settle: undefined }, outcome);
@@ -396,11 +409,10 @@ export class RemoteSession extends Session {
   #refusal(frame: InvokeFunctionFrame, namespace: string): Outcome | undefined {
     if (namespace === '') return { ok: false, error: blankNamespace('namespace').toBody(), cause: 'refused' };
     if (!this.#core.router.mayCall(this, frame.functionId, namespace)) {
-      return {
-        ok: false,
-        error: { code: ErrorCode.forbidden, message: `function '${frame.functionId}' not allowed` },
-        cause: 'refused',
-      };
+      const error = notAllowed(this.#core.registry, this, frame.functionId, namespace);
+      if (frame.action.type === 'void' || frame.invocationId === undefined)
+        this.access?.noteRefusedCall(this, frame.functionId, error);
+      return { ok: false, error, cause: 'refused' };
     }
     return undefined;
   }
@@ -416,7 +428,14 @@ export class RemoteSession extends Session {
     else this.#core.router.complete(call, { ok: true, result: frame.result });
   }
 
-  #registerFunction(frame: RegisterFunctionFrame): void {
+  #admitFunction(frame: RegisterFunctionFrame): void {
+    if (this.access === undefined) return this.#registerFunction(frame);
+    this.#admit(this.access.admitFunction(this, frame), (admitted) =>
+      this.#registerFunction(admitted.frame, admitted.knownAs),
+    );
+  }
+
+  #registerFunction(frame: RegisterFunctionFrame, knownAs?: string): void {
     try {
       if (this.functions.size >= MAX_FUNCTIONS) throw tooMany('functions', MAX_FUNCTIONS);
       const run = frame.invocation === undefined ? undefined : this.#core.httpFunctions.register(frame, this);
@@ -428,6 +447,7 @@ export class RemoteSession extends Session {
         requestFormat: () => frame.requestFormat,
         responseFormat: () => frame.responseFormat,
         metadata: frame.metadata,
+        knownAs,
         run,
       });
       this.#tell(this.#core.log.for('iii::function'), `[REGISTERED] Function ${frame.id}`);
@@ -436,33 +456,56 @@ export class RemoteSession extends Session {
     }
   }
 
-  #registerTriggerType(frame: RegisterTriggerTypeFrame): void {
+  #unregisterFunction(id: string): void {
+    const owner = this.access?.functionOf(this, id);
+    if (owner !== undefined) this.#core.registry.remove(owner);
+    else this.#core.registry.removeFrom(this, this.namespace, id);
+  }
+
+  #admitTriggerType(frame: RegisterTriggerTypeFrame): void {
+    if (this.access === undefined) return this.#wait(this.#registerTriggerType(frame));
+    this.#admit(this.access.admitTriggerType(this, frame), (admitted) => this.#registerTriggerType(admitted));
+  }
+
+  async #registerTriggerType(frame: RegisterTriggerTypeFrame): Promise<void> {
     if (this.#triggerTypes.size >= MAX_TRIGGER_TYPES && !this.#triggerTypes.has(frame.id)) {
       const error = tooMany('trigger types', MAX_TRIGGER_TYPES).message;
-      return this.warn(this.#log, 'trigger type refused', { type: frame.id, error });
+      this.warn(this.#log, 'trigger type refused', { type: frame.id, error });
+      return;
     }
     if (frame.id.startsWith('engine::') && this.#core.bindings.type(DEFAULT_NAMESPACE, frame.id) !== undefined) {
       const error = `trigger type '${frame.id}' belongs to the engine and cannot be taken over`;
-      return this.warn(this.#log, 'trigger type refused', { type: frame.id, error });
+      this.warn(this.#log, 'trigger type refused', { type: frame.id, error });
+      return;
     }
     this.#triggerTypes.add(frame.id);
     this.#tell(this.#log, `[REGISTERED] Trigger Type ${frame.id}`);
-    this.#wait(
-      this.#core.bindings.addProvider({
-        id: frame.id,
-        namespace: frame.namespace ?? this.namespace,
-        ownNamespace: frame.namespace !== undefined,
-        description: frame.description,
-        session: this,
-        configSchema: () => frame.triggerRequestFormat,
-        requestSchema: () => frame.callRequestFormat,
-        responseSchema: () => undefined,
-        bind: (trigger, fresh) => this.#tellBind(trigger, fresh),
-        unbind: (trigger) => {
-          if (this.state === 'open') this.#send(encodeUnregisterTrigger(trigger.id, trigger.type));
-        },
-      }),
-    );
+    await this.#core.bindings.addProvider({
+      id: frame.id,
+      namespace: frame.namespace ?? this.namespace,
+      ownNamespace: frame.namespace !== undefined,
+      description: frame.description,
+      session: this,
+      configSchema: () => frame.triggerRequestFormat,
+      requestSchema: () => frame.callRequestFormat,
+      responseSchema: () => undefined,
+      bind: (trigger, fresh) => this.#tellBind(trigger, fresh),
+      unbind: (trigger) => {
+        if (this.state === 'open') this.#send(encodeUnregisterTrigger(trigger.id, this.#ownType(trigger.type)));
+      },
+    });
+  }
+
+  #unregisterTriggerType(id: string, namespace = this.namespace): void {
+    const stored = this.access?.types.stored(id) ?? id;
+    this.#triggerTypes.delete(stored);
+    this.access?.types.delete(id);
+    this.#wait(this.#core.bindings.removeProviderOf(this, namespace, stored));
+  }
+
+  /** A trigger type by the name that this worker gave it. */
+  #ownType(type: string): string {
+    return this.access?.types.own(type) ?? type;
   }
 
   #tellBind(trigger: Trigger, fresh: boolean): void | Promise<void> {
@@ -470,7 +513,7 @@ export class RemoteSession extends Session {
     if (this.state !== 'open') return;
     const text = encodeRegisterTrigger({
       id: trigger.id,
-      triggerType: trigger.type,
+      triggerType: this.#ownType(trigger.type),
       functionId: trigger.functionId,
       configJson: trigger.config.json,
       metadataJson: trigger.metadata?.json,
@@ -486,7 +529,7 @@ export class RemoteSession extends Session {
     return trigger.owner === undefined && fresh ? this.#bindAnswers.wait(trigger.id) : undefined;
   }
 
-  #registerTrigger(frame: RegisterTriggerFrame): void {
+  #admitTrigger(frame: RegisterTriggerFrame): void {
     if (frame.namespace === '' || frame.triggerNamespace === '') {
       const field = frame.namespace === '' ? 'namespace' : 'trigger_namespace';
       this.reportTriggerError(
@@ -495,18 +538,47 @@ export class RemoteSession extends Session {
       );
       return;
     }
-    this.#wait(
-      this.#core.bindings.register({
-        id: frame.id,
-        type: frame.triggerType,
-        functionId: frame.functionId,
-        namespace: frame.namespace ?? DEFAULT_NAMESPACE,
-        triggerNamespace: frame.triggerNamespace,
-        config: frame.config,
-        metadata: frame.metadata,
-        owner: this,
-      }),
+    if (this.access === undefined) return this.#wait(this.#registerTrigger(frame));
+    this.#admit(
+      this.access.admitTrigger(this, frame),
+      (admitted) => this.#registerTrigger(admitted),
+      (error) =>
+        this.reportTriggerError({ id: frame.id, type: frame.triggerType, functionId: frame.functionId }, error),
     );
+  }
+
+  #registerTrigger(frame: RegisterTriggerFrame): Promise<unknown> {
+    return this.#core.bindings.register({
+      id: frame.id,
+      type: frame.triggerType,
+      functionId: frame.functionId,
+      namespace: frame.namespace ?? DEFAULT_NAMESPACE,
+      triggerNamespace: frame.triggerNamespace,
+      config: frame.config,
+      metadata: frame.metadata,
+      owner: this,
+    });
+  }
+
+  #unregisterTrigger(id: string): void {
+    const stored = this.access?.triggers.stored(id) ?? id;
+    this.access?.triggers.delete(id);
+    this.#wait(this.#core.bindings.unregister(stored, this));
+  }
+
+  /** Registers what the access rules admit. Where a hook has to be asked, the frames behind wait for it. */
+  #admit<Admitted>(
+    admission: Admission<Admitted> | Promise<Admission<Admitted>>,
+    register: (admitted: Admitted) => Promise<unknown> | void,
+    refused?: (error: ErrorBody) => void,
+  ): void {
+    const act = (answer: Admission<Admitted>): Promise<unknown> | void => {
+      if (this.state === 'closed') return;
+      return answer.ok ? register(answer.admitted) : refused?.(answer.error);
+    };
+    if (admission instanceof Promise) return this.#wait(admission.then(act));
+    const done = act(admission);
+    if (done !== undefined) this.#wait(done);
   }
 
   /** Holds back the frames behind this one until `done`. */

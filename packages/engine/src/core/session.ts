@@ -18,6 +18,7 @@ import { DEFAULT_NAMESPACE, type ErrorBody } from '@trine/protocol';
 import type { Log, LogFields } from './log.js';
 import type { PendingCall, Waiter } from './pending-call.js';
 import type { FunctionOwner } from './registry.js';
+import type { SessionAccess } from './session-access.js';
 import type { Caller, Outcome } from './worker-host.js';
 
 /** What a worker told of itself in `engine::workers::register`. */
@@ -57,6 +58,8 @@ export abstract class Session {
   };
   /** What a client must show to take over from this session; undefined where nobody can. */
   readonly reattachToken: string | undefined = undefined;
+  /** The rules of its listener; undefined where there are none. */
+  readonly access: SessionAccess | undefined;
   /** Peer address, for remote sessions. */
   readonly address: string | undefined;
   namespace = DEFAULT_NAMESPACE;
@@ -70,11 +73,18 @@ export abstract class Session {
   /** Calls that it made and waits for. */
   readonly waiting = new Set<PendingCall>();
 
-  protected constructor(id: string, kind: SessionKind, connectedAtMs: number, address?: string) {
+  protected constructor(
+    id: string,
+    kind: SessionKind,
+    connectedAtMs: number,
+    address?: string,
+    access?: SessionAccess,
+  ) {
     this.id = id;
     this.kind = kind;
     this.connectedAtMs = connectedAtMs;
     this.address = address;
+    this.access = access;
   }
 
   /** Hands a call to this worker. The call is pending already; it ends through `Router.complete`. */

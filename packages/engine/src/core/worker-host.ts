@@ -219,7 +219,7 @@ export interface HostChannels {
 }
 
 export interface WorkerHost {
-  /** The name of the entry in config.yaml, as the user typed it (`iii-queue` or `queue`). */
+  /** The name of the entry in config.yaml, as the user typed it (`iii-queue` or `queue`); with `#1`, ... for further entries of one name. */
   readonly entryName: string;
   readonly log: Log;
   readonly clock: Clock;

@@ -2,7 +2,7 @@
  * `engine::workers::register`: what a worker says of itself, usually as its last message after
  * connecting. It belongs to the session, so the core serves it.
  */
-import { blankNamespace } from '@trine/protocol';
+import { blankNamespace, TrineError } from '@trine/protocol';
 import { z } from 'zod';
 import type { BuiltInHost } from './built-in-host.js';
 import type { Core } from './core.js';
@@ -43,6 +43,8 @@ export function registerWorkerFunction(core: Core, host: BuiltInHost): void {
       if (session === undefined) return { success: false };
       const { namespace } = input;
       if (typeof namespace === 'string' && namespace.trim() === '') throw blankNamespace('namespace');
+      const refusal = session.access?.namespaceRefusal(namespace ?? session.namespace);
+      if (refusal !== undefined) throw new TrineError(refusal.code, refusal.message);
       const info: Partial<WorkerInfo> = {
         runtime: input.runtime ?? 'unknown',
         version: input.version ?? undefined,

@@ -49,6 +49,10 @@ export interface MoveOptions<Listening> extends AddressOptions<Listening> {
   readonly before: readonly Listening[];
   /** The address that one was opened with. */
   hostOf(listening: Listening): string;
+  /** May one that listens now go on as it is? Default: yes. */
+  fits?(listening: Listening): boolean;
+  /** Listens on an address as before, where moving was in vain. Default: `open`. */
+  reopen?(host: string, port: number): Promise<Listening>;
   /** Gives its address free at once; its connections go on. */
   release(listening: Listening): void;
 }
@@ -62,16 +66,25 @@ export interface Moved<Listening> {
 /**
  * Listens elsewhere. The new addresses are open before the old ones are given up, which is the
  * caller's to do; what both have in common stays. Only where an old one is in the way of a new one
- * (127.0.0.1 of 0.0.0.0 under the same port) it is released first, and opened again if that was in vain.
+ * (127.0.0.1 of 0.0.0.0 under the same port, or one that does not fit) it is released first, and opened again if that was in vain.
  */
 export async function moveAddresses<Listening>(options: MoveOptions<Listening>): Promise<Moved<Listening>> {
   const { before, host, port } = options;
   const wanted = host === undefined || host === 'localhost' ? [LOOPBACK_V4, LOOPBACK_V6] : [host];
+  const reopen = (address: string): Promise<Listening> =>
+    openOne(
+      { ...options, open: (where, number) => options.reopen?.(where, number) ?? options.open(where, number) },
+      address,
+      port,
+    );
+  const fits = (each: Listening): boolean => options.fits?.(each) !== false;
   const open = (present: readonly Listening[]): Promise<Listening[]> =>
     openAddresses({
       ...options,
       open: (address, number) => {
-        const kept = present.find((each) => options.hostOf(each) === address && options.portOf(each) === number);
+        const kept = present.find(
+          (each) => fits(each) && options.hostOf(each) === address && options.portOf(each) === number,
+        );
         return kept === undefined ? options.open(address, number) : Promise.resolve(kept);
       },
       close: async (listening) => {
@@ -82,7 +95,9 @@ export async function moveAddresses<Listening>(options: MoveOptions<Listening>):
     return { listening: await open(before) };
   } catch (error) {
     const refusal = error as TrineError;
-    const inTheWay = before.filter((each) => options.portOf(each) === port && !wanted.includes(options.hostOf(each)));
+    const inTheWay = before.filter(
+      (each) => options.portOf(each) === port && !(fits(each) && wanted.includes(options.hostOf(each))),
+    );
     if (refusal.code !== ListenerCode.portTaken || inTheWay.length === 0)
       return { listening: [...before], error: refusal };
     const present = before.filter((each) => !inTheWay.includes(each));
@@ -90,7 +105,7 @@ export async function moveAddresses<Listening>(options: MoveOptions<Listening>):
     try {
       return { listening: await open(present) };
     } catch (again) {
-      const reopened = await Promise.allSettled(inTheWay.map((each) => openOne(options, options.hostOf(each), port)));
+      const reopened = await Promise.allSettled(inTheWay.map((each) => reopen(options.hostOf(each))));
       const listening = reopened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
       const lost = reopened.flatMap((each) =>
         each.status === 'rejected' ? [(each.reason as TrineError).message] : [],

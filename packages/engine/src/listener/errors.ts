@@ -6,6 +6,8 @@ export const ListenerCode = {
   portTaken: 'port_taken',
   /** At start: the address cannot be listened on for another reason. */
   bindFailed: 'bind_failed',
+  /** At start: the certificate or its key cannot be read, or they do not belong together. */
+  tlsUnusable: 'tls_unusable',
 } as const;
 
 /**

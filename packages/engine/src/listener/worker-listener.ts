@@ -4,7 +4,7 @@
  * Listening starts last and stops first, so that a client in backoff meets a refused connection and
  * never half an engine.
  */
-import { createServer, STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
+import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { AddressInfo, Socket } from 'node:net';
 import { WebSocketServer, type RawData, type WebSocket } from 'ws';
@@ -12,12 +12,17 @@ import type { Core } from '../core/core.js';
 import type { Log } from '../core/log.js';
 import { MAX_MESSAGE_BYTES } from '../core/message-limit.js';
 import { RemoteSession, type SessionLimits } from '../core/remote-session.js';
+import type { SessionAccess } from '../core/session-access.js';
 import { decodeTelemetry, isTelemetry, type TelemetrySink } from '../core/telemetry.js';
 import { isLoopback, moveAddresses } from './addresses.js';
 import { ChannelSockets } from './channel-sockets.js';
 import { isChannelPath } from './channel-wire.js';
 import { formatAddress } from './format-address.js';
+import type { Gate } from './gate.js';
 import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
+import { createListeningServer, renew } from './listening-server.js';
+import { originAllowed } from './origin.js';
+import type { TlsFiles } from './tls-files.js';
 import { WorkerSocket } from './worker-socket.js';
 
 /** What may change while it listens. */
@@ -27,12 +32,19 @@ export interface WorkerPortSettings {
   readonly port: number;
   /** Time for a client to send its request head, in milliseconds. */
   readonly handshakeTimeoutMs: number;
+  /** Access rules; undefined where there are none. */
+  readonly gate?: Gate | undefined;
+  /** Origins of the pages that may connect; undefined = any. */
+  readonly allowedOrigins?: readonly string[] | undefined;
+  /** Certificate and key; undefined = no TLS. */
+  readonly tls?: TlsFiles | undefined;
 }
 
 interface Listening {
   readonly host: string;
   readonly port: number;
   readonly server: Server;
+  readonly isSecure: boolean;
 }
 
 export interface WorkerListenerOptions {
@@ -73,6 +85,10 @@ export class WorkerListener {
   }>();
   #listening: readonly Listening[] = [];
   #asked: WorkerPortSettings | undefined;
+  /** Who is let in now, and how. */
+  #door: Pick<WorkerPortSettings, 'gate' | 'allowedOrigins'> | undefined;
+  /** Connections that the engine has ended: nobody comes back to them. */
+  readonly #ended = new WeakSet<WebSocket>();
   #drained = false;
   #stopped = false;
 
@@ -98,20 +114,25 @@ export class WorkerListener {
 
   /**
    * Listens, or listens elsewhere: the old addresses are given up once the new ones are open.
-   * Connected workers stay.
+   * Connected workers stay, unless other rules are to hold: those begin again under the new ones.
    *
-   * @throws TrineError `port_taken`, `bind_failed`; the old addresses stay then
+   * @throws TrineError `port_taken`, `bind_failed`; the old addresses and rules stay then
    */
   async listen(settings: WorkerPortSettings): Promise<void> {
-    const { host, port, handshakeTimeoutMs } = settings;
+    const { host, port, handshakeTimeoutMs, tls } = settings;
     const [before, asked] = [this.#listening, this.#asked];
-    if (asked === undefined || asked.host !== host || asked.port !== port) {
+    const isSecure = tls !== undefined;
+    // Nobody may come in before there is a door.
+    this.#door ??= settings;
+    if (asked === undefined || asked.host !== host || asked.port !== port || (asked.tls !== undefined) !== isSecure) {
       const { listening, error } = await moveAddresses<Listening>({
         before,
         host,
         port,
         who: this.#options.who,
-        open: (address, number) => this.#open(address, number, handshakeTimeoutMs),
+        open: (address, number) => this.#open(address, number, handshakeTimeoutMs, tls),
+        reopen: (address, number) => this.#open(address, number, handshakeTimeoutMs, asked?.tls),
+        fits: (each) => each.isSecure === isSecure,
         hostOf: (each) => each.host,
         portOf: (each) => each.port,
         release: (each) => void closeServer(each),
@@ -120,9 +141,13 @@ export class WorkerListener {
       this.#listening = listening;
       if (error !== undefined) throw error;
       for (const each of before) if (!listening.includes(each)) void closeServer(each);
-      this.#tell(host);
+      this.#tell(host, settings.gate);
     }
+    if (tls !== undefined && tls !== asked?.tls) for (const { server } of this.#listening) renew(server, tls);
+    const isOtherDoor = this.#door.gate !== settings.gate || this.#door.allowedOrigins !== settings.allowedOrigins;
+    this.#door = settings;
     this.#asked = settings;
+    if (isOtherDoor) void Promise.all(this.#endConnections());
     for (const { server } of this.#listening) setHandshakeTimeout(server, handshakeTimeoutMs);
   }
 
@@ -143,33 +168,39 @@ export class WorkerListener {
     // Those that connected and have not asked for anything yet: a closed server looks after them no more.
     for (const { server } of this.#listening) server.closeAllConnections();
     this.#heartbeat.stop();
+    await Promise.all([this.#channelSockets.stop(), ...this.#endConnections()]);
+  }
+
+  /** @returns promises that settle when all is over */
+  #endConnections(): Promise<void>[] {
     const ending = [...this.#sockets];
     for (const { ws, transport } of ending) {
+      this.#ended.add(ws);
       transport?.flush();
       ws.close(CLOSE_RESTART);
       // The frame leaves before the socket is destroyed.
       setImmediate(() => ws.terminate());
     }
-    await Promise.all([this.#channelSockets.stop(), ...ending.map(({ closed }) => closed)]);
+    return ending.map(({ closed }) => closed);
   }
 
-  #tell(host: string | undefined): void {
+  #tell(host: string | undefined, gate: Gate | undefined): void {
     const [first] = this.#listening as [Listening];
     const address = formatAddress((first.server.address() as AddressInfo).address, first.port);
     this.#log.for('iii::engine').info(`Engine listening on address: ${address}`);
-    if (!isLoopback(host)) {
-      this.#log.warn('the worker port can be reached from other machines and has no access rules', {
-        host,
-        port: first.port,
-      });
-    }
+    const exposure = isLoopback(host) ? undefined : exposureOf(gate);
+    if (exposure !== undefined) this.#log.warn(exposure, { host, port: first.port });
   }
 
-  #open(host: string, port: number, handshakeTimeoutMs: number): Promise<Listening> {
-    const server = createServer({
-      connectionsCheckingInterval: Math.min(handshakeTimeoutMs, TIMEOUT_CHECK_MS),
-    });
-    setHandshakeTimeout(server, handshakeTimeoutMs);
+  #open(host: string, port: number, handshakeTimeoutMs: number, tls: TlsFiles | undefined): Promise<Listening> {
+    const server = createListeningServer(
+      {
+        headersTimeout: handshakeTimeoutMs,
+        requestTimeout: handshakeTimeoutMs,
+        connectionsCheckingInterval: Math.min(handshakeTimeoutMs, TIMEOUT_CHECK_MS),
+      },
+      tls,
+    );
     server.on('request', (request, response) => {
       const path = pathOf(request);
       const known = path === '/' || path === '/otel' || isChannelPath(path);
@@ -183,7 +214,7 @@ export class WorkerListener {
       server.once('error', reject);
       server.listen({ host, port }, () => {
         server.removeListener('error', reject);
-        resolve({ host, port: (server.address() as AddressInfo).port, server });
+        resolve({ host, port: (server.address() as AddressInfo).port, server, isSecure: tls !== undefined });
       });
     });
   }
@@ -191,26 +222,37 @@ export class WorkerListener {
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', () => socket.destroy());
     const path = pathOf(request);
-    if (!this.#stopped && isChannelPath(path)) return this.#channelSockets.upgrade(request, socket, head);
-    if (this.#stopped || (path !== '/' && path !== '/otel')) {
-      const status = this.#stopped ? 503 : 404;
+    const known = path === '/' || path === '/otel' || isChannelPath(path);
+    const admitted = originAllowed(this.#door ?? {}, request);
+    if (this.#stopped || !known || !admitted) {
+      const status = this.#stopped ? 503 : known ? 403 : 404;
+      if (!admitted)
+        this.#log.warn('connection refused: its origin is not allowed', { origin: request.headers.origin });
       // The other side may keep its end open for ever.
       socket.once('finish', () => socket.destroy());
       socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
       return;
     }
+    if (isChannelPath(path)) return this.#channelSockets.upgrade(request, socket, head);
     this.#wss.handleUpgrade(request, socket, head, (ws) => {
       ws.binaryType = 'nodebuffer';
-      if (path === '/') this.#acceptWorker(ws, socket as Socket, request);
-      else this.#acceptTelemetry(ws, socket as Socket);
+      const enter = (access?: SessionAccess): void => {
+        if (path === '/') this.#acceptWorker(ws, socket as Socket, request, access);
+        else this.#acceptTelemetry(ws, socket as Socket);
+      };
+      const gate = this.#door?.gate;
+      if (gate === undefined) return enter();
+      this.#track(ws, undefined, () => Promise.resolve());
+      void gate.admit(ws, request, enter);
     });
   }
 
-  #acceptWorker(ws: WebSocket, socket: Socket, request: IncomingMessage): void {
+  #acceptWorker(ws: WebSocket, socket: Socket, request: IncomingMessage, access: SessionAccess | undefined): void {
     const transport = new WorkerSocket(ws, socket);
     const session = new RemoteSession(this.#core, transport, {
       address: socket.remoteAddress,
       userAgent: request.headers['user-agent'],
+      access,
       ...(this.#options.sessionLimits === undefined ? {} : { limits: this.#options.sessionLimits }),
     });
     transport.onDrain = () => session.drained();
@@ -220,7 +262,9 @@ export class WorkerListener {
       else session.receive((data as Buffer).toString());
     });
     ws.on('pong', (payload) => session.pong(payload.toString('latin1')));
-    this.#track(ws, transport, (code) => session.closed(this.#stopped || CLEAN_CLOSES.has(code)));
+    this.#track(ws, transport, (code) =>
+      session.closed(this.#stopped || this.#ended.has(ws) || CLEAN_CLOSES.has(code)),
+    );
     this.#heartbeat.watch(
       ws,
       socket,
@@ -271,6 +315,15 @@ export class WorkerListener {
 function setHandshakeTimeout(server: Server, timeoutMs: number): void {
   server.headersTimeout = timeoutMs;
   server.requestTimeout = timeoutMs;
+}
+
+/** What to warn of on a port that other machines reach. */
+function exposureOf(gate: Gate | undefined): string | undefined {
+  if (gate?.rules.restricted !== true)
+    return 'the worker port can be reached from other machines and has no access rules';
+  return gate.rules.authFunctionId === undefined
+    ? 'the worker port can be reached from other machines and has no auth function: whoever connects may register'
+    : undefined;
 }
 
 /** Stops listening at once, and ends idle connections; resolves when none is left. */

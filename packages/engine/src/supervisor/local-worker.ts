@@ -63,7 +63,7 @@ export interface LocalWorkerStatus {
 
 export interface LocalWorkerOptions {
   readonly host: WorkerHost;
-  readonly project: Pick<SupervisedProject, 'port' | 'configPath'>;
+  readonly project: Pick<SupervisedProject, 'port' | 'secure' | 'configPath'>;
   readonly files: ProjectFiles;
   readonly name: string;
   readonly folder: string;
@@ -380,6 +380,7 @@ export class LocalWorker {
       base: process.env,
       name: this.name,
       port: project.port(),
+      secure: project.secure?.() ?? false,
       configPath: project.configPath,
       runId,
       manifestEnv: plan.manifest?.env ?? {},

@@ -53,6 +53,8 @@ export interface SupervisedProject {
   readonly catalog: SupervisedCatalog;
   /** Port of the worker socket. Asked at each start of a worker, after the listener is up. */
   port(): number;
+  /** Does that port speak TLS? Left out: no. */
+  secure?(): boolean;
   /** All entries in force now, built-ins included. */
   entries(): readonly SupervisedEntry[];
   /** Tells of each reload, after the built-ins took it. */

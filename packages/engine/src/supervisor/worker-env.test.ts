@@ -22,6 +22,7 @@ describe("a worker's environment", () => {
       III_ENGINE_PID: String(process.pid),
       III_CONFIG_PATH: '/p/config.yaml',
     });
+    expect(workerEnv({ ...options, secure: true })['III_URL']).toBe('wss://localhost:4000');
   });
 
   it('lets the manifest win over the engine, the configuration over both, and nobody over the supervisor', () => {

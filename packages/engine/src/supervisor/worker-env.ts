@@ -28,6 +28,8 @@ export interface WorkerEnvOptions {
   readonly base: NodeJS.ProcessEnv;
   readonly name: string;
   readonly port: number;
+  /** The port speaks TLS. Default false. */
+  readonly secure?: boolean;
   readonly configPath: string | undefined;
   readonly runId: string;
   /** The manifest's `env`. */
@@ -47,7 +49,7 @@ export function workerEnv(options: WorkerEnvOptions): Record<string, string> {
   for (const [key, value] of Object.entries(options.manifestEnv)) if (!RESERVED.has(key)) env[key] = value;
   for (const [key, value] of flattenConfig(options.config))
     if (!NOT_FROM_CONFIG.has(key) && !RESERVED.has(key)) env[key] = value;
-  const url = `ws://localhost:${options.port}`;
+  const url = `${options.secure === true ? 'wss' : 'ws'}://localhost:${options.port}`;
   env['III_URL'] = url;
   env['III_ENGINE_URL'] = url;
   env['III_WORKER_NAME'] = options.name;

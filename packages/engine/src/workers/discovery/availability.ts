@@ -8,7 +8,7 @@ import type { Timer } from '../../core/clock.js';
 import type { RunningWorker, TriggerBinding, WorkerHost } from '../../core/worker-host.js';
 import { FunctionChanges } from './function-changes.js';
 import type { DiscoverySource } from './source.js';
-import { byText, functionSummary } from './summaries.js';
+import { compareText, functionSummary } from './summaries.js';
 
 /** Changes of functions within this time are told as one, in milliseconds. */
 const GATHER_MS = 100;
@@ -58,8 +58,19 @@ export function startAvailability(host: WorkerHost, source: DiscoverySource): Ru
     timer ??= host.clock.setTimer(() => {
       timer = undefined;
       if (functionListeners.size === 0 || !changes.look()) return;
-      const functions = [...source.core.registry.serving()].map(functionSummary).sort(byText('function_id'));
-      fire(functionListeners, { event: 'functions_changed', functions });
+      const { registry, router } = source.core;
+      const serving = [...registry.serving()].sort((a, b) => compareText(a.id, b.id));
+      const everybody = new Map<string, TriggerBinding>();
+      for (const [id, binding] of functionListeners) {
+        const owner = binding.workerId === undefined ? undefined : source.core.session(binding.workerId);
+        if (owner?.access === undefined) {
+          everybody.set(id, binding);
+          continue;
+        }
+        const visible = serving.filter((each) => router.mayCall(owner, each.id, each.namespace));
+        fire(new Map([[id, binding]]), { event: 'functions_changed', functions: visible.map(functionSummary) });
+      }
+      if (everybody.size > 0) fire(everybody, { event: 'functions_changed', functions: serving.map(functionSummary) });
     }, GATHER_MS);
   });
   const onWorkers = source.core.workers.on(({ kind, session }) => {

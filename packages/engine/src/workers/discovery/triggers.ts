@@ -1,7 +1,8 @@
 import { DEFAULT_NAMESPACE, ErrorCode, Payload, TrineError } from '@trine/protocol';
 import { z } from 'zod';
+import type { TriggerAsked } from '../../core/session-access.js';
 import type { Trigger, TriggerTypeProvider } from '../../core/bindings.js';
-import type { JsonValue, WorkerHost } from '../../core/worker-host.js';
+import type { HandlerContext, JsonValue, WorkerHost } from '../../core/worker-host.js';
 import { functionDetail } from './functions.js';
 import type { PersistentTriggers } from './persistent-triggers.js';
 import { oneNamespace } from './one-namespace.js';
@@ -46,7 +47,8 @@ export function registerTriggerQueries(host: WorkerHost, source: DiscoverySource
     description: 'List trigger types (trigger instances for clients before 0.13)',
     request: listRequest,
     handler(input, context) {
-      if (isLegacy(context.caller.sdkVersion)) return { triggers: legacyRows(source, input.include_internal === true) };
+      if (isLegacy(context.caller.sdkVersion))
+        return { triggers: legacyRows(source, context, input.include_internal === true) };
       const rows = [...bindings.types()]
         .filter((type) => input.include_internal === true || !type.id.startsWith('engine::'))
         .filter((type) => !isGiven(input.prefix) || type.id.startsWith(input.prefix))
@@ -121,19 +123,22 @@ export function registerTriggerQueries(host: WorkerHost, source: DiscoverySource
     request: registerRequest,
     async handler(input, context) {
       const namespace = input.namespace ?? DEFAULT_NAMESPACE;
-      if (!context.mayCall(input.function_id, namespace)) {
-        throw new TrineError(
-          ErrorCode.forbidden,
-          `function '${input.function_id}' not allowed in namespace '${namespace}'`,
-        );
-      }
-      const id = await kept.register({
-        type: input.trigger_type,
+      const metadata = isGiven(input.metadata) ? Payload.fromForeign(input.metadata) : undefined;
+      const { triggerType, functionId, config } = await admitted(source, context, {
+        id: host.random.uuid(),
+        triggerType: input.trigger_type,
         functionId: input.function_id,
         namespace,
-        triggerNamespace: input.trigger_namespace ?? undefined,
         config: Payload.fromForeign(input.config ?? null),
-        metadata: isGiven(input.metadata) ? Payload.fromForeign(input.metadata) : undefined,
+        metadata,
+      });
+      const id = await kept.register({
+        type: triggerType,
+        functionId,
+        namespace,
+        triggerNamespace: input.trigger_namespace ?? undefined,
+        config,
+        metadata,
       });
       return { id };
     },
@@ -153,10 +158,24 @@ export function registerTriggerQueries(host: WorkerHost, source: DiscoverySource
   });
 }
 
-function legacyRows(source: DiscoverySource, includeInternal: boolean): Row[] {
+/**
+ * A trigger as the caller's access rules let it be: under the function id that is meant, with its target allowed.
+ *
+ * @throws TrineError `FORBIDDEN`
+ */
+async function admitted(source: DiscoverySource, context: HandlerContext, asked: TriggerAsked): Promise<TriggerAsked> {
+  const session = source.core.session(context.caller.workerId);
+  const answer = await session?.access?.admitTrigger(session, asked, { keepId: true });
+  if (answer === undefined) return asked;
+  if (!answer.ok) throw new TrineError(answer.error.code, answer.error.message);
+  return answer.admitted;
+}
+
+function legacyRows(source: DiscoverySource, context: HandlerContext, includeInternal: boolean): Row[] {
   const rows: Row[] = [];
   for (const trigger of source.core.bindings.triggers()) {
     if (!includeInternal && trigger.functionId.startsWith('engine::')) continue;
+    if (!context.mayCall(trigger.functionId, trigger.namespace)) continue;
     rows.push({
       id: trigger.id,
       trigger_type: trigger.type,

@@ -1,5 +1,6 @@
 import { ErrorCode, TrineError } from '@trine/protocol';
 import { z } from 'zod';
+import type { FunctionOwner } from '../../core/registry.js';
 import type { Session } from '../../core/session.js';
 import type { HandlerContext, WorkerHost } from '../../core/worker-host.js';
 import type { BuiltInInfo, DiscoverySource } from './source.js';
@@ -29,7 +30,7 @@ export function registerWorkerQueries(host: WorkerHost, source: DiscoverySource)
     description: 'List connected workers and the built-in ones',
     request: listRequest,
     handler: (input, context) => ({
-      workers: rows(source)
+      workers: rows(source, context)
         // Clients before 0.13 know the key as always there.
         .map(({ row }) => (isLegacy(context.caller.sdkVersion) ? { latest_metrics: null, ...row } : row))
         .filter((row) => contains(input.search ?? undefined, row['name'] as string | undefined))
@@ -48,7 +49,7 @@ export function registerWorkerQueries(host: WorkerHost, source: DiscoverySource)
     description: 'Describe one worker with its functions, trigger types and triggers',
     request: z.object({ name: z.string(), namespace: z.string().nullish() }),
     handler(input, context) {
-      const found = rows(source).filter(({ row }) => row['name'] === input.name || row['id'] === input.name);
+      const found = rows(source, context).filter(({ row }) => row['name'] === input.name || row['id'] === input.name);
       const namespace = oneNamespace(`Worker '${input.name}'`, 'connected', input.namespace, found.map(namespaceOf));
       const there = found.filter((each) => namespaceOf(each) === namespace);
       const first = there[0];
@@ -72,6 +73,7 @@ function offers(source: DiscoverySource, context: HandlerContext, sessionIds: re
     .map(triggerTypeSummary);
   const triggers = [...core.bindings.triggers()]
     .filter((trigger) => trigger.owner !== undefined && sessionIds.includes(trigger.owner.id))
+    .filter((trigger) => context.mayCall(trigger.functionId, trigger.namespace))
     .map(triggerSummary);
   return {
     functions: functions.sort(byText('function_id')),
@@ -90,19 +92,27 @@ function namespaceOf({ row }: WorkerRow): string {
 }
 
 /** Workers that have not said their process id (browsers, or not described yet) are left out. */
-function rows(source: DiscoverySource): WorkerRow[] {
+function rows(source: DiscoverySource, context: HandlerContext): WorkerRow[] {
   const found: WorkerRow[] = [];
   for (const session of source.core.sessions()) {
     if (session.kind !== 'engine' && session.info.pid !== undefined)
-      found.push({ row: sessionRow(source, session), sessionId: session.id });
+      found.push({ row: sessionRow(source, session, context), sessionId: session.id });
   }
-  for (const info of source.builtIns()) found.push({ row: builtInRow(source, info), sessionId: info.sessionId });
+  for (const info of source.builtIns())
+    found.push({ row: builtInRow(source, info, context), sessionId: info.sessionId });
   return found;
 }
 
-function sessionRow(source: DiscoverySource, session: Session): Row {
+function visibleIds(functions: Iterable<FunctionOwner>, context: HandlerContext): string[] {
+  return [...functions]
+    .filter(({ id, namespace }) => context.mayCall(id, namespace))
+    .map(({ id }) => id)
+    .sort();
+}
+
+function sessionRow(source: DiscoverySource, session: Session, context: HandlerContext): Row {
   const { info } = session;
-  const functions = [...session.functions].map((owner) => owner.id).sort();
+  const functions = visibleIds(session.functions, context);
   return {
     id: session.id,
     name: info.name ?? null,
@@ -129,8 +139,8 @@ function latestMetrics(source: DiscoverySource, session: Session): Row {
   return metrics === undefined ? {} : { latest_metrics: { ...metrics, runtime: session.info.runtime ?? 'unknown' } };
 }
 
-function builtInRow(source: DiscoverySource, info: BuiltInInfo): Row {
-  const functions = [...(source.core.session(info.sessionId)?.functions ?? [])].map((owner) => owner.id).sort();
+function builtInRow(source: DiscoverySource, info: BuiltInInfo, context: HandlerContext): Row {
+  const functions = visibleIds(source.core.session(info.sessionId)?.functions ?? [], context);
   return {
     id: info.id,
     name: info.name,

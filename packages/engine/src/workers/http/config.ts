@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { tlsConfig } from '../../listener/index.js';
 
 /** Largest JSON body in bytes: those are held in memory. 16 MiB is generous, because the reference has no limit at all. */
 export const DEFAULT_BODY_LIMIT_BYTES = 16 * 1024 * 1024;
@@ -52,6 +53,7 @@ const httpObject = z.strictObject({
       'Largest request body in bytes; above it: 413. Left out = 16777216 (16 MiB) for JSON bodies, which are held ' +
         'in memory, and no limit for others, which are streamed.',
     ),
+  tls: tlsConfig.nullish().describe('Certificate and key, to serve HTTPS. Left out: HTTP.'),
 });
 
 /** A bare entry (`- name: iii-http`) has no configuration at all. */

@@ -5,10 +5,10 @@
  *
  * States: `listening` -> `closing` (no new connections, idle ones ended, open requests finish) -> `closed`.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerOptions, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import fastify, { type FastifyInstance } from 'fastify';
-import { formatAddress } from '../../listener/index.js';
+import { createListeningServer, formatAddress, isSecure, renew, type TlsFiles } from '../../listener/index.js';
 
 /** A client has this long to send the head of a request, in milliseconds. Its body has limits of its own. */
 const HEAD_TIMEOUT_MS = 15_000;
@@ -45,7 +45,13 @@ export class Listener implements Listening {
   }
 
   /** @throws the error of the system call, e.g. with `code: 'EADDRINUSE'` */
-  static async open(host: string, port: number, serve: Serve, limits: ListenerLimits = {}): Promise<Listener> {
+  static async open(
+    host: string,
+    port: number,
+    serve: Serve,
+    limits: ListenerLimits = {},
+    tls?: TlsFiles,
+  ): Promise<Listener> {
     const app = fastify({
       logger: false,
       // All paths are one route to fastify, so it decodes and refuses none; the original stays readable.
@@ -54,12 +60,15 @@ export class Listener implements Listening {
       schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
       return503OnClosing: false,
       forceCloseConnections: 'idle',
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      requestTimeout: 0, // an upload takes as long as it takes
-      http: {
-        maxHeaderSize: MAX_HEAD_BYTES,
-        headersTimeout: limits.headTimeoutMs ?? HEAD_TIMEOUT_MS,
-        connectionsCheckingInterval: limits.timeoutCheckMs ?? TIMEOUT_CHECK_MS,
+      serverFactory: (handler) => {
+        const options: ServerOptions = {
+          maxHeaderSize: MAX_HEAD_BYTES,
+          headersTimeout: limits.headTimeoutMs ?? HEAD_TIMEOUT_MS,
+          connectionsCheckingInterval: limits.timeoutCheckMs ?? TIMEOUT_CHECK_MS,
+          keepAliveTimeout: KEEP_ALIVE_MS,
+          requestTimeout: 0, // an upload takes as long as it takes
+        };
+        return createListeningServer(options, tls).on('request', handler);
       },
       clientErrorHandler: refuseConnection,
     });
@@ -69,7 +78,8 @@ export class Listener implements Listening {
       serve(request.raw, reply.raw, request.originalUrl, listener);
     });
     app.all('/', () => undefined);
-    app.server.on('connection', (socket) => {
+    // What a request is served on, not what is under its encryption: that one would cut off what is written last.
+    app.server.on(isSecure(app.server) ? 'secureConnection' : 'connection', (socket: Socket) => {
       listener.#sockets.add(socket);
       socket.once('close', () => listener.#sockets.delete(socket));
     });
@@ -91,6 +101,16 @@ export class Listener implements Listening {
   /** `127.0.0.1:3111`, `[::1]:3111`. */
   get address(): string {
     return formatAddress(this.host, this.#port);
+  }
+
+  /** Is what it serves encrypted? */
+  get isSecure(): boolean {
+    return isSecure(this.#app.server);
+  }
+
+  /** Serves connections made from now on with another certificate. */
+  renew(tls: TlsFiles): void {
+    renew(this.#app.server, tls);
   }
 
   get closing(): boolean {

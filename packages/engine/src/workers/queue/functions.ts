@@ -247,7 +247,8 @@ function subscriptionFunctions({ topics }: QueueParts): FunctionDefinition[] {
     id: 'iii::durable::unsubscribe',
     description: 'End a durable subscription',
     request: unsubscribe,
-    async handler({ topic, function_id, namespace, discard_backlog }) {
+    async handler({ topic, function_id, namespace, discard_backlog }, context) {
+      if (!context.mayCall(function_id, namespace ?? DEFAULT_NAMESPACE)) throw forbidden(function_id);
       const dropped = await guarded(
         QueueCode.unsubscribeFailed,
         `Failed to end the subscription of ${function_id} to topic '${topic}'`,
