@@ -192,3 +192,40 @@ describe('the http worker', () => {
     expect(await (await fetch(url)).text()).toBe('"hello"');
   });
 });
+
+describe('the stream port', () => {
+  /** Connects; resolves with the first message after joining. */
+  function join(port: number, ca: string): Promise<{ readonly ws: WebSocket; readonly text: string }> {
+    return new Promise((resolve, reject) => {
+      const ws = new WebSocket(`${ca === '' ? 'ws' : 'wss'}://127.0.0.1:${port}`, { ca });
+      ws.once('error', reject).on('message', (data: Buffer) => resolve({ ws, text: data.toString() }));
+      ws.once('open', () =>
+        ws.send(JSON.stringify({ type: 'join', data: { subscriptionId: 's', streamName: 'chat', groupId: 'g' } })),
+      );
+    });
+  }
+
+  it('serves wss, renews its certificate, and switches TLS off while clients stay', async () => {
+    await create([
+      { name: 'iii-worker-manager', config: { port: 0 } },
+      { name: 'iii-stream', config: { port: 0, host: '127.0.0.1', tls: TLS } },
+    ]);
+    await engine.start();
+    const port = engine.ports['stream'] as number;
+    const { ws, text } = await join(port, first.cert);
+    expect(text).toContain('"sync"');
+    await expect(join(port, '')).rejects.toThrow();
+    await install(folder.path, second);
+    await waitFor(async () => (await serialOf(port)) === serial(second), { what: 'the new certificate' });
+    const set = (config: object): Promise<unknown> =>
+      engine.worker('w').trigger({ function_id: 'configuration::set', payload: { id: 'iii-stream', value: config } });
+    await expect(set({ port, host: '127.0.0.1', tls: { cert: 'gone.pem', key: 'key.pem' } })).rejects.toThrow(
+      'gone.pem',
+    );
+    (await join(port, second.cert)).ws.terminate();
+    await set({ port, host: '127.0.0.1' });
+    (await join(port, '')).ws.terminate();
+    expect(ws.readyState).toBe(WebSocket.OPEN);
+    ws.terminate();
+  });
+});

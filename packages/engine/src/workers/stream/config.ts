@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { tlsConfig } from '../../listener/index.js';
 import { remoteUrl } from '../../remote/index.js';
 
 const DEFAULT_PORT = 3112;
@@ -45,6 +46,7 @@ const streamObject = z.strictObject({
     .min(1)
     .optional()
     .describe('Address to listen on. Left out, or `localhost` = 127.0.0.1 and ::1. `0.0.0.0` = every interface. Live.'),
+  tls: tlsConfig.nullish().describe('Certificate and key, to serve wss. Left out: ws. Live.'),
   auth_function: z
     .string()
     .min(1)

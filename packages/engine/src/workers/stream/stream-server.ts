@@ -2,12 +2,23 @@
  * The port for stream clients: one path, `/`, which is a WebSocket. The address can move while
  * connections stay; they end with the worker.
  */
-import { createServer, STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
+import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { isDeepStrictEqual } from 'node:util';
 import { WebSocketServer } from 'ws';
 import type { WorkerHost } from '../../core/worker-host.js';
-import { formatAddress, Heartbeat, isLoopback, openAddresses } from '../../listener/index.js';
+import {
+  createListeningServer,
+  formatAddress,
+  Heartbeat,
+  isLoopback,
+  isSecure,
+  moveAddresses,
+  renew,
+  TlsFiles,
+  type TlsSettings,
+} from '../../listener/index.js';
 import { authorize } from './authorize.js';
 import { StreamConnection, type ConnectionParts } from './connection.js';
 
@@ -27,6 +38,7 @@ const CLOSE_RESTART = 1012;
 interface Address {
   readonly host?: string | undefined;
   readonly port: number;
+  readonly tls?: TlsSettings | null | undefined;
 }
 
 interface Listening {
@@ -50,6 +62,7 @@ export class StreamServer {
   authFunction: string | undefined;
   #listening: readonly Listening[] = [];
   #asked: Address | undefined;
+  #tls: TlsFiles | undefined;
   #pending = 0;
   #stopped = false;
 
@@ -63,29 +76,52 @@ export class StreamServer {
    * Listens on an address; where it listened before is closed afterwards. What both have in common
    * stays open, and so do all connections.
    *
-   * @throws TrineError `port_taken`, `bind_failed`; the old addresses stay then
+   * @throws TrineError `port_taken`, `bind_failed`, `tls_unusable`; the old addresses stay then
    */
-  async open({ host, port }: Address): Promise<void> {
-    if (this.#asked !== undefined && this.#asked.host === host && this.#asked.port === port) return;
+  async open({ host, port, tls: settings }: Address): Promise<void> {
+    const asked = { host, port, tls: settings ?? undefined };
+    if (isDeepStrictEqual(this.#asked, asked)) return;
     const before = this.#listening;
-    const after = await openAddresses<Listening>({
+    const tls = await this.#tlsFor(asked.tls);
+    const { listening, error } = await moveAddresses<Listening>({
+      before,
       host,
       port,
       who: this.#host.entryName,
-      open: (address, number) => this.#openOrKeep(address, number),
-      portOf: (listening) => listening.port,
-      close: async (listening) => {
-        if (!before.includes(listening)) await shut(listening);
-      },
+      open: (address, number) => this.#open(address, number, tls),
+      reopen: (address, number) => this.#open(address, number, this.#tls),
+      fits: ({ server }) => isSecure(server) === (tls !== undefined),
+      hostOf: (each) => each.host,
+      portOf: (each) => each.port,
+      release: (each) => void shut(each),
+      close: shut,
     });
-    this.#asked = { host, port };
-    this.#listening = after;
-    this.#host.reportPort('stream', after[0]?.port ?? 0);
-    for (const listening of after) {
-      if (before.includes(listening)) continue;
-      this.#host.log.info(`Stream API listening on address: ${formatAddress(listening.host, listening.port)}`);
+    this.#listening = listening;
+    if (error !== undefined) {
+      if (tls !== this.#tls) tls?.stop();
+      throw error;
     }
-    for (const listening of before) if (!after.includes(listening)) void shut(listening);
+    if (tls !== this.#tls) {
+      if (tls !== undefined)
+        for (const { server } of listening.filter((each) => before.includes(each))) renew(server, tls);
+      this.#tls?.stop();
+      this.#tls = tls;
+    }
+    this.#asked = asked;
+    this.#host.reportPort('stream', listening[0]?.port ?? 0);
+    for (const each of listening) {
+      if (before.includes(each)) continue;
+      this.#host.log.info(`Stream API listening on address: ${formatAddress(each.host, each.port)}`);
+    }
+    for (const each of before) if (!listening.includes(each)) void shut(each);
+  }
+
+  /** The certificate that is in use, or another one, which has been read and found right. */
+  async #tlsFor(settings: TlsSettings | undefined): Promise<TlsFiles | undefined> {
+    if (settings === undefined) return undefined;
+    if (this.#tls !== undefined && isDeepStrictEqual(this.#asked?.tls, settings)) return this.#tls;
+    const { projectDir, entryName: who, clock, log } = this.#host;
+    return TlsFiles.open({ settings, projectDir, who, clock, log });
   }
 
   /** Tells of an address that others can reach and that asks nobody. */
@@ -107,6 +143,7 @@ export class StreamServer {
     this.#stopped = true;
     for (const listening of this.#listening) void shut(listening);
     this.#listening = [];
+    this.#tls?.stop();
   }
 
   async stop(): Promise<void> {
@@ -117,14 +154,15 @@ export class StreamServer {
     await Promise.all(ending.map(({ closed }) => closed));
   }
 
-  async #openOrKeep(host: string, port: number): Promise<Listening> {
-    const kept = this.#listening.find((listening) => listening.host === host && listening.port === port);
-    if (kept !== undefined) return kept;
-    const server = createServer({
-      headersTimeout: HANDSHAKE_TIMEOUT_MS,
-      requestTimeout: HANDSHAKE_TIMEOUT_MS,
-      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
-    });
+  async #open(host: string, port: number, tls: TlsFiles | undefined): Promise<Listening> {
+    const server = createListeningServer(
+      {
+        headersTimeout: HANDSHAKE_TIMEOUT_MS,
+        requestTimeout: HANDSHAKE_TIMEOUT_MS,
+        connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+      },
+      tls,
+    );
     server.on('request', (request, response) => {
       const known = pathOf(request) === '/';
       response
