@@ -7,10 +7,10 @@ import { ClientProcess } from './client-process.js';
 import type { Client } from './clients.js';
 import { CompatEngine } from './compat-engine.js';
 import { TOKEN } from './features/access.js';
-import { STANDARD_FUNCTIONS, type Feature } from './features/index.js';
+import { STANDARD_FUNCTIONS, type Feature, type Scene } from './features/index.js';
 
 /** A feature that takes longer has hung, in milliseconds. */
-const FEATURE_TIMEOUT_MS = 150_000;
+const FEATURE_TIMEOUT_MS = 100_000;
 /** What is told of the output of a client or of the engine in a failure. */
 const TOLD_CHARS = 3_000;
 
@@ -36,8 +36,11 @@ export async function runCompat(clients: readonly Client[], features: readonly F
         const others = [...processes.slice(at + 1), ...processes.slice(0, at)];
         const partner = others[0] as ClientProcess;
         const binder = others.find((other) => absence(other.client, 'trigger-types') === undefined) as ClientProcess;
+        let hung: string | undefined;
         for (const feature of inPhase) {
-          cells.get(client.name)?.set(feature.id, await cell(feature, { engine, client, partner, binder }));
+          const made = await cell(feature, { engine, client, partner, binder }, hung);
+          cells.get(client.name)?.set(feature.id, made);
+          if (made.state === 'failed' && made.error instanceof Hung) hung ??= feature.id;
         }
       }),
     );
@@ -79,16 +82,20 @@ async function introduce(engine: CompatEngine, client: ClientProcess): Promise<v
   await client.result('state::set', { scope: 'restart', key: client.name, value: { kept: true } });
 }
 
-async function cell(feature: Feature, scene: Parameters<Feature['run']>[0]): Promise<Cell> {
+/** A feature has hung: what comes after it is not tried, or the whole run would end without a word. */
+class Hung extends Error {}
+
+async function cell(feature: Feature, scene: Scene, hung: string | undefined): Promise<Cell> {
   const reason = absence(scene.client.client, feature.id);
   if (reason !== undefined) return { state: 'absent', reason };
+  if (hung !== undefined) return { state: 'failed', error: new Error(`not tried: '${hung}' has hung before`) };
   const startedAt = performance.now();
   let timer: NodeJS.Timeout | undefined;
   try {
     await Promise.race([
       feature.run(scene),
       new Promise((_, reject) => {
-        const late = (): void => reject(new Error(`no end of '${feature.id}' in ${FEATURE_TIMEOUT_MS} ms`));
+        const late = (): void => reject(new Hung(`no end of '${feature.id}' in ${FEATURE_TIMEOUT_MS} ms`));
         timer = setTimeout(late, FEATURE_TIMEOUT_MS);
       }),
     ]);

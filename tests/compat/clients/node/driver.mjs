@@ -29,6 +29,12 @@ async function answer(line) {
   }
 }
 
+// `shutdown()` of the SDK throws this from nowhere when the client is just connecting again.
+const SHUT_WHILE_CONNECTING = 'WebSocket was closed before the connection was established';
+process.on('uncaughtException', (error) => {
+  if (error.message !== SHUT_WHILE_CONNECTING) throw error;
+});
+
 createInterface({ input: process.stdin })
   .on('line', (line) => void answer(line))
   .on('close', () => process.exit(0));
