@@ -63,7 +63,9 @@ const namedQueue = z.strictObject({
     .array(milliseconds)
     .min(1)
     .nullish()
-    .describe('Waits after the 1st, 2nd, ... failure instead of `backoff_ms`; the last one counts for all further ones. Stamped at enqueue.'),
+    .describe(
+      'Waits after the 1st, 2nd, ... failure instead of `backoff_ms`; the last one counts for all further ones. Stamped at enqueue.',
+    ),
   no_retry_on: z
     .array(z.string().min(1))
     .nullish()
@@ -79,7 +81,9 @@ const namedQueue = z.strictObject({
   consumers: z
     .enum(['replicas', 'newest'])
     .default('replicas')
-    .describe('`replicas`: workers of one name and namespace share the jobs, the least loaded first. `newest`: the newest alone. Live.'),
+    .describe(
+      '`replicas`: workers of one name and namespace share the jobs, the least loaded first. `newest`: the newest alone. Live.',
+    ),
   dead_letter_function: z
     .string()
     .min(1)
@@ -111,7 +115,9 @@ const namedQueue = z.strictObject({
   priority_field: z
     .string()
     .nullish()
-    .describe('Top-level field of the payload whose whole number is the priority of a job that names none. Ignored by fifo queues.'),
+    .describe(
+      'Top-level field of the payload whose whole number is the priority of a job that names none. Ignored by fifo queues.',
+    ),
 });
 
 const topic = z.strictObject({
@@ -161,10 +167,7 @@ export const queueConfig = z
       .min(1)
       .default(DEFAULT_SUBSCRIPTION_RETENTION_MS)
       .describe('How long a subscription without a worker keeps receiving, and an ended one keeps its backlog. Live.'),
-    topic_configs: z
-      .record(z.string(), topic)
-      .nullish()
-      .describe('The two times above for single topics. Live.'),
+    topic_configs: z.record(z.string(), topic).nullish().describe('The two times above for single topics. Live.'),
   })
   .nullish();
 

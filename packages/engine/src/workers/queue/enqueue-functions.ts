@@ -29,7 +29,16 @@ const enqueueRequest = z.object({
   baggage: z.string().nullish(),
 });
 
-const BASE_FIELDS = ['queue', 'function_id', 'data', 'messageReceiptId', 'traceparent', 'baggage', 'namespace', 'metadata'];
+const BASE_FIELDS = [
+  'queue',
+  'function_id',
+  'data',
+  'messageReceiptId',
+  'traceparent',
+  'baggage',
+  'namespace',
+  'metadata',
+];
 const FIELDS: ReadonlySet<string> = new Set([...BASE_FIELDS, ...jobOptionNames]);
 
 export function enqueueFunctions(parts: QueueParts): FunctionDefinition[] {

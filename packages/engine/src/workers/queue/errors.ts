@@ -54,7 +54,9 @@ export function groupNull(queue: string, field: string): TrineError {
 
 /** Order rules in a fifo queue. */
 export function fifoRefuses(queue: string, field: string): TrineError {
-  return enqueueError(`FIFO queue '${queue}' refuses '${field}': its jobs run in the order in which they were accepted`);
+  return enqueueError(
+    `FIFO queue '${queue}' refuses '${field}': its jobs run in the order in which they were accepted`,
+  );
 }
 
 export function noGroups(queue: string): TrineError {

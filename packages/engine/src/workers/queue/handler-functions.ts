@@ -44,7 +44,8 @@ function reject({ runs }: QueueParts): FunctionDefinition<z.infer<typeof rejectR
   const id = 'iii::queue::reject';
   return {
     id,
-    description: 'The handler of a job judges its own failure: dead letter, or again after a time. Its answer is ignored',
+    description:
+      'The handler of a job judges its own failure: dead letter, or again after a time. Its answer is ignored',
     request: rejectRequest,
     response: z.object({ receipt: z.string(), state: z.enum(['dead', 'delayed']) }),
     async handler({ receipt, error, error_code, dead_letter, retry_in_ms }) {

@@ -29,7 +29,18 @@ function job({ broker }: QueueParts): FunctionDefinition<z.infer<typeof receiptR
     response: z.object({
       receipt: z.string(),
       state: z
-        .enum(['waiting', 'delayed', 'running', 'done', 'dead', 'cancelled', 'expired', 'purged', 'discarded', 'unknown'])
+        .enum([
+          'waiting',
+          'delayed',
+          'running',
+          'done',
+          'dead',
+          'cancelled',
+          'expired',
+          'purged',
+          'discarded',
+          'unknown',
+        ])
         .describe('`unknown`: never accepted, or ended too long ago to be on record.'),
     }),
     async handler({ receipt }) {
@@ -156,4 +167,3 @@ async function forAll(
     for (const line of lines) await run(line);
   });
 }
-

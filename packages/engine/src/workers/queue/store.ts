@@ -258,8 +258,7 @@ const JOB_COLUMNS = `j.seq, j.receipt, j.job_id AS jobId, j.function_id AS funct
   coalesce(j.baggage, m.baggage) AS baggage, j.created_at AS createdAt, j.attempts, j.max_attempts AS maxAttempts,
   j.backoff_ms AS backoffMs, j.lost, j.redrives, j.errors, j.due, j.options, j.line, j.lane`;
 const JOBS = 'queue_jobs j LEFT JOIN queue_messages m ON m.id = j.message';
-const ENDED_COLUMNS =
-  'seq, receipt, function_id AS functionId, namespace, created_at AS createdAt, attempts, size';
+const ENDED_COLUMNS = 'seq, receipt, function_id AS functionId, namespace, created_at AS createdAt, attempts, size';
 const DEAD_COLUMNS = `seq, line, job_id AS jobId, receipt, function_id AS functionId, namespace, group_key AS "group", data, attempts,
   errors, error, error_code AS errorCode, failed_at AS failedAt, size, created_at AS createdAt`;
 const DEAD_KEY = `seq, line, function_id AS functionId, namespace, group_key AS "group", size, options,
@@ -297,7 +296,9 @@ export default defineStore({
     const takeUnique = db.prepare(
       'INSERT OR REPLACE INTO queue_unique (line, key, receipt, until) VALUES (?, ?, ?, ?)',
     );
-    const freeUnique = db.prepare('DELETE FROM queue_unique WHERE line = ? AND key = ? AND receipt = ? AND until IS NULL');
+    const freeUnique = db.prepare(
+      'DELETE FROM queue_unique WHERE line = ? AND key = ? AND receipt = ? AND until IS NULL',
+    );
     const dropUnique = db.prepare('DELETE FROM queue_unique WHERE until < ?');
     // Rowid lookup.
     const ending = db.prepare('SELECT line, receipt, options FROM queue_jobs WHERE seq = ?');
@@ -317,8 +318,9 @@ export default defineStore({
     );
     // Rowid lookups.
     const deleteJob = db.prepare('DELETE FROM queue_jobs WHERE seq = ? RETURNING message').pluck();
-    const unref = db
-      .prepare('UPDATE queue_messages SET refs = refs - 1 WHERE id = ? RETURNING refs, keep_until AS keepUntil');
+    const unref = db.prepare(
+      'UPDATE queue_messages SET refs = refs - 1 WHERE id = ? RETURNING refs, keep_until AS keepUntil',
+    );
     const deleteMessage = db.prepare('DELETE FROM queue_messages WHERE id = ?');
     const keepMessage = db.prepare('UPDATE queue_messages SET refs = -1 WHERE id = ?');
     const ref = db.prepare('UPDATE queue_messages SET refs = max(refs, 0) + 1 WHERE id = ?');
@@ -329,9 +331,7 @@ export default defineStore({
       `SELECT id, size, created_at AS createdAt FROM queue_messages
        WHERE topic = ? AND id > ? AND id <= ? AND created_at >= ? AND keep_until IS NOT NULL ORDER BY id LIMIT ?`,
     );
-    const dropKept = db.prepare(
-      'DELETE FROM queue_messages WHERE topic = ? AND keep_until < ? AND refs = -1',
-    );
+    const dropKept = db.prepare('DELETE FROM queue_messages WHERE topic = ? AND keep_until < ? AND refs = -1');
     const postpone = db.prepare(
       'UPDATE queue_jobs SET due = ?, delay = ?, attempts = ?, lost = ?, errors = ? WHERE seq = ?',
     );
@@ -356,11 +356,10 @@ export default defineStore({
          function_id = coalesce(@functionId, function_id) WHERE seq = @seq`,
     );
     // Index queue_dead_line.
-    const dropDead = db
-      .prepare(
-        `DELETE FROM queue_dead WHERE seq IN (SELECT seq FROM queue_dead WHERE line = ? AND failed_at < ? ORDER BY failed_at LIMIT ?)
+    const dropDead = db.prepare(
+      `DELETE FROM queue_dead WHERE seq IN (SELECT seq FROM queue_dead WHERE line = ? AND failed_at < ? ORDER BY failed_at LIMIT ?)
          RETURNING ${ENDED_COLUMNS}`,
-      );
+    );
     // Index queue_jobs_lane.
     const regroup = db.prepare("UPDATE queue_jobs SET lane = ?, group_key = '' WHERE lane = ?");
     // Index queue_messages_held.
@@ -797,9 +796,7 @@ export default defineStore({
        WHERE line = ? AND (failed_at, seq) > (?, ?) ORDER BY failed_at, seq LIMIT ?`,
     );
     // Indexes queue_dead_job and queue_dead_receipt.
-    const findDead = db.prepare(
-      `SELECT ${DEAD_KEY} FROM queue_dead WHERE job_id = @id OR receipt = @id`,
-    );
+    const findDead = db.prepare(`SELECT ${DEAD_KEY} FROM queue_dead WHERE job_id = @id OR receipt = @id`);
     // Rowid, then the indexes queue_jobs_lookup, queue_dead_receipt, queue_dead_job and queue_ended_receipt.
     const bySeq = db.prepare(`SELECT ${JOB_COLUMNS} FROM ${JOBS} WHERE j.seq = ? AND j.receipt = ?`);
     const byLookup = db.prepare(`SELECT ${JOB_COLUMNS} FROM ${JOBS} WHERE j.lookup = ?`);

@@ -94,7 +94,8 @@ class BuiltinBroker implements Broker {
   async open(snapshot: Snapshot): Promise<void> {
     load(snapshot, this.#core, this.#delays, this.#withdrawals, this.#topics);
     const unmarked = [...this.#core.lines.values()].filter(
-      ({ kind, offlineSince, endedAt }) => kind === 'subscription' && offlineSince === undefined && endedAt === undefined,
+      ({ kind, offlineSince, endedAt }) =>
+        kind === 'subscription' && offlineSince === undefined && endedAt === undefined,
     );
     await Promise.all(unmarked.map((line) => this.leave(line, 'offline')));
   }

@@ -117,10 +117,7 @@ export class DeadStore {
     );
   }
 
-  async #find(
-    lines: readonly Line[],
-    id: string,
-  ): Promise<{ readonly key: DeadKey; readonly line: BuiltinLine }[]> {
+  async #find(lines: readonly Line[], id: string): Promise<{ readonly key: DeadKey; readonly line: BuiltinLine }[]> {
     const byId = new Map(lines.map((line) => [(line as BuiltinLine).id, line as BuiltinLine]));
     const keys = await this.#core.store.read<DeadKey[]>('findDead', id);
     return keys.flatMap((key) => {

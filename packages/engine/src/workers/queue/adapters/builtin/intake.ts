@@ -203,4 +203,3 @@ function keptExtras(extras: NewJobExtras | undefined): JobExtras | undefined {
   };
   return Object.keys(kept).length === 0 ? undefined : kept;
 }
-

@@ -3,14 +3,7 @@ import { toErrorBody } from '@trine/protocol';
 import type { EndedRow, Found, JobRow } from '../../store.js';
 import type { JobRecord, JobState, PurgeTarget } from '../index.js';
 import { Alarm, type Entry } from './alarm.js';
-import {
-  CHUNK,
-  failuresOf,
-  isClosed,
-  NO_FAILURES,
-  type BuiltinCore,
-  type BuiltinLease,
-} from './core.js';
+import { CHUNK, failuresOf, isClosed, NO_FAILURES, type BuiltinCore, type BuiltinLease } from './core.js';
 import type { Delays } from './delays.js';
 import type { Lane } from './lane.js';
 import type { BuiltinLine } from './line.js';
@@ -288,4 +281,3 @@ function runningRecord({ job, line, startedAt }: BuiltinLease): JobRecord {
     startedAt,
   };
 }
-
