@@ -1,7 +1,8 @@
 /** What the queue's functions share: their parts, names of queues and topics, and failures. */
 import { ErrorCode, TrineError } from '@trine/protocol';
 import { z } from 'zod';
-import { deserializationError, RawInput } from '../../core/raw-input.js';
+import type { RawInput } from '../../core/raw-input.js';
+import { deserializationError } from '../../core/raw-input.js';
 import type { WorkerHost } from '../../core/worker-host.js';
 import type { Broker, Line } from './adapters/index.js';
 import type { DeadLetters } from './dead-letters.js';

@@ -392,8 +392,10 @@ export default defineStore({
     /** Ends a job that may have a unique key. */
     function endWithOptions(seq: number): boolean {
       const job = ending.get(seq) as { line: number; receipt: string; options: string | null } | undefined;
-      const key = job?.options == null ? undefined : (JSON.parse(job.options) as { uniqueKey?: string }).uniqueKey;
-      if (job !== undefined && key !== undefined) freeUnique.run(job.line, key, job.receipt);
+      if (typeof job?.options === 'string') {
+        const { uniqueKey } = JSON.parse(job.options) as { uniqueKey?: string };
+        if (uniqueKey !== undefined) freeUnique.run(job.line, uniqueKey, job.receipt);
+      }
       return end(seq);
     }
 

@@ -81,7 +81,7 @@ export class Intake {
     try {
       const owners = await this.#core.store.write<(string | null)[]>(
         'acceptMany',
-        prepared.map(({ row }) => row) as unknown as StoreValue,
+        prepared.map(({ row }) => row),
         this.#core.host.clock.now(),
       );
       return prepared.map((each, i) => this.#finish(each, owners[i] ?? null));
@@ -124,7 +124,7 @@ export class Intake {
     try {
       const owner = await this.#core.store.write<string | null>(
         'acceptWithOptions',
-        prepared.row as unknown as StoreValue,
+        prepared.row,
         this.#core.host.clock.now(),
       );
       return this.#finish(prepared, owner);
