@@ -92,7 +92,9 @@ export class RawInput {
 
 /** The words for a field that nobody knows, with the nearest one that is known. */
 export function unknownField(key: string, known: Iterable<string>): string {
-  const nearest = nearestName(key, known);
+  const names = [...known];
+  // `delay` for `delay_ms` is further than a slip of the finger, and as likely.
+  const nearest = names.find((name) => name.startsWith(`${key}_`)) ?? nearestName(key, names);
   return `unknown field \`${key}\`${nearest === undefined ? '' : `: did you mean \`${nearest}\`?`}`;
 }
 

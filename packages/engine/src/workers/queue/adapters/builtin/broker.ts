@@ -154,10 +154,9 @@ class BuiltinBroker implements Broker {
   }
 
   consume(line: Line): void {
-    for (const lane of [...(line as BuiltinLine).lanes.values()]) {
-      this.#core.unpark(lane);
-      this.#core.wake(lane);
-    }
+    const lanes = [...(line as BuiltinLine).lanes.values()];
+    for (const lane of lanes) this.#core.unpark(lane);
+    this.#core.wakeAll(lanes);
   }
 
   reserve(line: Line): Lease | undefined {
@@ -247,10 +246,9 @@ class BuiltinBroker implements Broker {
 
   functionChanged(functionId: string, namespace: string, available: boolean): void {
     if (!available) return;
-    for (const lane of this.#core.parkedOn(functionId, namespace)) {
-      this.#core.unpark(lane);
-      this.#core.wake(lane);
-    }
+    const lanes = this.#core.parkedOn(functionId, namespace);
+    for (const lane of lanes) this.#core.unpark(lane);
+    this.#core.wakeAll(lanes);
   }
 
   browseDead(lines: readonly Line[], query: DeadQuery): Promise<DeadPage> {
@@ -316,8 +314,10 @@ class BuiltinBroker implements Broker {
     await this.#dead.sweep();
     await core.store.write('dropUnique', now);
     for (const line of [...core.lines.values()]) {
-      const { keepEndedMs = 0, keepEndedCount = 0 } = line.rules ?? {};
-      if (line.kind === 'queue') await core.store.write('forgetEnded', line.id, now - keepEndedMs, keepEndedCount);
+      // A queue that is not configured keeps what it has.
+      if (line.rules === undefined) continue;
+      const { keepEndedMs, keepEndedCount } = line.rules;
+      await core.store.write('forgetEnded', line.id, now - keepEndedMs, keepEndedCount);
     }
   }
 

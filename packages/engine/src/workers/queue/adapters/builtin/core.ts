@@ -178,6 +178,13 @@ export class BuiltinCore {
     if (this.enqueue(lane)) this.events.ready(lane.line);
   }
 
+  /** Several lanes may run now: all stand in their rounds before the first is asked for, so that the highest priority goes first. */
+  wakeAll(lanes: Iterable<Lane>): void {
+    const lines = new Set<BuiltinLine>();
+    for (const lane of lanes) if (this.enqueue(lane)) lines.add(lane.line);
+    for (const line of lines) this.events.ready(line);
+  }
+
   enqueue(lane: Lane): boolean {
     if (lane.parkedOn !== undefined || lane.blocked || lane.loading || lane.merged || !lane.mayRun) return false;
     if (!lane.queued) {

@@ -4,7 +4,6 @@
  * Hot path (`accept`): one store operation per job, no parse of a payload. Jobs that ask for more than
  * the usual (a delay, a unique key, a receipt of the client's) take another operation.
  */
-import type { StoreValue } from '../../../../core/store.js';
 import type { JobExtras } from '../../job.js';
 import type { OptionsJob } from '../../store.js';
 import type { Accepted, NewJob, NewJobExtras } from '../index.js';
@@ -141,7 +140,9 @@ export class Intake {
     const extras = keptExtras(job.extras);
     const lane = core.laneOf(line, functionId, namespace, group, extras);
     const seq = core.seqs();
-    const delayMs = job.extras?.delayMs;
+    const delayMs = job.extras?.delayMs || undefined;
+    const runAt = job.extras?.runAt ?? 0;
+    const later = runAt > core.host.clock.now() ? runAt : null;
     const uniqueMs = job.extras?.uniqueMs;
     lane.count++;
     line.bytes += data.length;
@@ -160,7 +161,7 @@ export class Intake {
       createdAt: job.createdAt,
       maxAttempts: job.maxAttempts,
       backoffMs: job.backoffMs,
-      due: delayMs === undefined ? (job.extras?.runAt ?? null) : core.now() + delayMs,
+      due: delayMs === undefined ? later : core.now() + delayMs,
       delay: delayMs ?? null,
       options: extras === undefined ? null : JSON.stringify(extras),
       expiresAt: extras?.expiresAt ?? null,

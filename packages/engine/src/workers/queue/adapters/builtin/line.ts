@@ -30,6 +30,8 @@ export class BuiltinLine implements Line {
   expired = 0;
   dead = 0;
   bytes = 0;
+  /** Lanes that are being read from the store. */
+  readonly reading = new Set<Lane>();
   /** Jobs that are leased. */
   leased = 0;
   /** Its backlog is being trimmed. */
@@ -91,9 +93,12 @@ export class BuiltinLine implements Line {
     round.lanes.push(lane);
   }
 
-  /** The lane whose turn it is. */
+  /** The lane whose turn it is. While one of a higher priority is being read, the lower ones wait. */
   next(): Lane | undefined {
-    for (const { lanes } of this.#rounds) {
+    let floor = 0;
+    for (const { priority } of this.reading) if (priority > floor) floor = priority;
+    for (const { priority, lanes } of this.#rounds) {
+      if (priority < floor) return undefined;
       const lane = lanes.shift();
       if (lane !== undefined) return lane;
     }

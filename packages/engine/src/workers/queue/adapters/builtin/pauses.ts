@@ -18,10 +18,8 @@ export class Pauses {
   constructor(core: BuiltinCore) {
     this.#core = core;
     this.#lanes = new Alarm(core.host.clock, core.now, (due) => {
-      for (const { lane } of due) {
-        lane.blocked = false;
-        core.wake(lane);
-      }
+      for (const { lane } of due) lane.blocked = false;
+      core.wakeAll(due.map(({ lane }) => lane));
     });
   }
 

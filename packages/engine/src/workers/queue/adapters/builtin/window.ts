@@ -25,13 +25,14 @@ export class Windows {
   }
 
   async readPage(lane: Lane): Promise<void> {
+    const { line } = lane;
     lane.startLoad();
+    line.reading.add(lane);
     const { last } = lane; // all up to here was answered, so the read sees it
     try {
       const rows = await this.#core.store.read<JobRow[]>('page', lane.id, lane.cursor, lane.pageSize);
       if (!lane.merged) this.#append(lane, rows, last);
-      lane.endLoad();
-      this.#core.wake(lane);
+      this.#loaded(lane);
     } catch (error) {
       if (isClosed(error)) return;
       this.#core.host.log.error('jobs could not be read from the store: trying again', {
@@ -39,8 +40,7 @@ export class Windows {
         error: toErrorBody(error).message,
       });
       this.#core.setTimer(() => {
-        lane.endLoad();
-        this.#core.wake(lane);
+        this.#loaded(lane);
       }, STORE_AGAIN_MS);
     }
   }
@@ -56,6 +56,15 @@ export class Windows {
       jobs.push(...ready.filter(({ seq }) => !this.#core.leases.has(seq)).slice(0, limit - jobs.length));
     }
     return jobs;
+  }
+
+  #loaded(lane: Lane): void {
+    lane.endLoad();
+    const { line } = lane;
+    if (!lane.loading) line.reading.delete(lane);
+    // Lanes of lower priorities waited for it, whether or not it has something now.
+    if (!this.#core.enqueue(lane) && lane.priority === 0) return;
+    this.#core.events.ready(line);
   }
 
   #append(lane: Lane, rows: readonly JobRow[], last: number): void {
