@@ -103,7 +103,7 @@ describe('dead letters', () => {
     await waitFor(() => seen.length === 1);
     expect(seen).toEqual([{ to: 'right' }]);
     expect(await engine.call('iii::queue::edit_message', edited)).toMatchObject({ edited: 0, redriven: 0 });
-    expect((await engine.job(receipt ?? '')).state).toBe('done');
+    await engine.untilState(receipt ?? '', 'done');
   });
 
   it('are final when discarded', async () => {
