@@ -152,6 +152,7 @@ export class BuiltInHost implements WorkerHost {
         timeoutMs: request.timeoutMs,
         replicas: request.consumers === 'replicas',
         handle: request.handle,
+        late: request.late,
       },
     );
   }

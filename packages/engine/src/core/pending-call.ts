@@ -32,6 +32,8 @@ export class PendingCall implements Waiter {
   /** Where an in-process caller waits. */
   readonly settle: ((outcome: Outcome) => void) | undefined;
   timer: Timer | undefined;
+  /** Told of an answer that comes after the call timed out. */
+  late: ((outcome: Outcome) => void) | undefined;
   /** Not sent yet: its function's owner is detached. */
   held = false;
   /** The number under which it was written to the executor's socket, see `Confirmations`. */
@@ -77,13 +79,19 @@ export class PendingCall implements Waiter {
   }
 }
 
+/** What a handle asks of the router. */
+interface CallKeeper {
+  cancel(call: PendingCall): void;
+  extend(call: PendingCall, timeoutMs: number): boolean;
+}
+
 /** A caller's hold on a call that it made, see `InvokeRequest.handle`. */
 export class CallHandle {
-  #router: { cancel(call: PendingCall): void } | undefined;
+  #router: CallKeeper | undefined;
   #call: PendingCall | undefined;
 
   /** For the router. */
-  hold(router: { cancel(call: PendingCall): void }, call: PendingCall): void {
+  hold(router: CallKeeper, call: PendingCall): void {
     this.#router = router;
     this.#call = call;
   }
@@ -91,6 +99,11 @@ export class CallHandle {
   /** Gives up: the call ends now, its outcome is an error `invocation_cancelled`. The function cannot be stopped. */
   cancel(): void {
     if (this.#call !== undefined) this.#router?.cancel(this.#call);
+  }
+
+  /** The call, which has a timeout of its own, may take this long from now on. Answers false when it has ended. */
+  extend(timeoutMs: number): boolean {
+    return this.#call !== undefined && this.#router?.extend(this.#call, timeoutMs) === true;
   }
 
   /** Time for a message to the worker that was asked and back, in milliseconds. Never settles when that leaves. */

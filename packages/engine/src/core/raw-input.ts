@@ -13,6 +13,10 @@ import {
   type ObjectSpans,
   type Payload,
 } from '@trine/protocol';
+import { nearestName } from './input-fault.js';
+
+/** Stamped by the router on the payloads of workers' calls. */
+const STAMP = '_caller_worker_id';
 
 /** The answer to an input that does not fit, in the words that typed clients match on. */
 export function deserializationError(functionId: string, detail: string): TrineError {
@@ -47,6 +51,25 @@ export class RawInput {
     return at < 0 ? undefined : this.#text.slice(this.#spans.starts[at], this.#spans.ends[at]);
   }
 
+  /** The input was put together in this process, e.g. by the router: its members need no check. */
+  get internal(): boolean {
+    return this.#members !== undefined;
+  }
+
+  /** The names of the members, in the order of the text. */
+  get keys(): readonly string[] {
+    return this.#spans?.keys ?? Object.keys(this.#members ?? {});
+  }
+
+  /** @throws TrineError `deserialization_error` naming a member that is not in `known`, and the nearest that is */
+  refuseUnknown(known: ReadonlySet<string>): void {
+    if (this.#spans === undefined) return;
+    for (const key of this.#spans.keys) {
+      if (known.has(key) || key === STAMP) continue;
+      throw deserializationError(this.#functionId, unknownField(key, known));
+    }
+  }
+
   /** @throws TrineError `deserialization_error` when the member is missing */
   requiredText(field: string): string {
     const text = this.text(field);
@@ -65,6 +88,14 @@ export class RawInput {
     }
     return text.includes('\\') ? (JSON.parse(text) as string) : ownText(text.slice(1, -1), this.#text.length);
   }
+}
+
+/** The words for a field that nobody knows, with the nearest one that is known. */
+export function unknownField(key: string, known: Iterable<string>): string {
+  const names = [...known];
+  // `delay` for `delay_ms` is further than a slip of the finger, and as likely.
+  const nearest = names.find((name) => name.startsWith(`${key}_`)) ?? nearestName(key, names);
+  return `unknown field \`${key}\`${nearest === undefined ? '' : `: did you mean \`${nearest}\`?`}`;
 }
 
 const QUOTE = 0x22;

@@ -419,7 +419,17 @@ export class RemoteSession extends Session {
 
   #result(frame: InvocationResultFrame): void {
     const call = this.#core.router.find(frame.invocationId);
-    if (call === undefined) return; // late: its caller is gone or gave up
+    if (call === undefined) {
+      // Late: its caller is gone or gave up.
+      this.#core.router.answeredLate(
+        frame.invocationId,
+        this,
+        frame.error === undefined
+          ? { ok: true, result: frame.result }
+          : { ok: false, error: frame.error, cause: 'handler' },
+      );
+      return;
+    }
     if (call.executor !== this) {
       this.warn(this.#log, 'answer refused: the call belongs to another worker', { function: call.functionId });
       return;

@@ -34,6 +34,8 @@ export const defaultRouterLimits: RouterLimits = { callCeilingMs: 30 * 60_000, c
 
 /** How often calls past the ceiling are looked for while any is pending, in milliseconds. */
 const SWEEP_EVERY_MS = 5_000;
+/** Timed-out calls whose late answer is still told to a caller that asked for it; then the oldest is forgotten. */
+export const MAX_LATE_CALLS = 10_000;
 
 export interface RouteOptions {
   /** The caller's own id for the call; undefined = nobody waits. */
@@ -45,6 +47,8 @@ export interface RouteOptions {
   readonly replicas: boolean;
   /** Gets the call, to watch and cancel it. */
   readonly handle?: CallHandle | undefined;
+  /** Told of an answer that comes after `invocation_timeout`, at most once. */
+  readonly late?: ((outcome: Outcome) => void) | undefined;
 }
 
 export class Router {
@@ -55,6 +59,8 @@ export class Router {
   readonly #limits: RouterLimits;
   readonly #pending = new Map<string, PendingCall>();
   readonly #held = new HeldCalls();
+  /** Answered with a timeout; a late answer is of use to their caller. */
+  readonly #late = new Map<string, PendingCall>();
   readonly mayCall: AccessDecision;
   /** Sees every call that ends; undefined = nobody records, and a call costs nothing for it. */
   recorder: CallRecorder | undefined;
@@ -114,6 +120,7 @@ export class Router {
       options.settle,
     );
     options.handle?.hold(this, call);
+    if (options.late !== undefined) call.late = options.late;
     if (owner.run !== undefined) {
       // In this process an answer in the same turn is the rule: what needs no waiting is not filed.
       owner.run(call);
@@ -124,6 +131,14 @@ export class Router {
     if (owner.run !== undefined) return;
     if (owner.session.state === 'open') owner.session.execute(call);
     else this.#hold(call);
+  }
+
+  /** Gives a pending call that has a timeout of its own this much time from now on. */
+  extend(call: PendingCall, timeoutMs: number): boolean {
+    if (call.done || call.timer === undefined) return false;
+    call.timer.cancel();
+    call.timer = this.#clock.setTimer(() => this.#timeOut(call, timeoutMs), timeoutMs);
+    return true;
   }
 
   /** The function's owner is away for a moment: the call waits for it, or for another one. */
@@ -180,9 +195,18 @@ export class Router {
     return this.#pending.get(id);
   }
 
+  /** An answer to a call that is not pending any more; of use if it had timed out. */
+  answeredLate(id: string, executor: Session, outcome: Outcome): void {
+    const call = this.#late.get(id);
+    if (call?.executor === executor) this.#tellLate(call, outcome);
+  }
+
   /** Ends a call. A second end is ignored: exactly one answer. */
   complete(call: PendingCall, outcome: Outcome): void {
-    if (call.done) return;
+    if (call.done) {
+      if (call.late !== undefined) this.#tellLate(call, outcome);
+      return;
+    }
     call.done = true;
     this.recorder?.ended(call, outcome, this.#clock.monotonic());
     if (call.id !== '') {
@@ -309,7 +333,18 @@ export class Router {
 
   #timeOut(call: PendingCall, afterMs: number): void {
     const message = `${call.functionId} gave no answer within ${afterMs} ms`;
+    if (call.late !== undefined) {
+      if (this.#late.size >= MAX_LATE_CALLS) {
+        const [oldest] = this.#late.keys();
+        this.#late.delete(oldest as string);
+      }
+      this.#late.set(call.id, call);
+    }
     this.fail(call, { code: ErrorCode.invocationTimeout, message }, 'timeout');
+  }
+
+  #tellLate(call: PendingCall, outcome: Outcome): void {
+    if (this.#late.delete(call.id)) call.late?.(outcome);
   }
 
   #armSweep(): void {

@@ -119,6 +119,11 @@ export interface InvokeRequest {
   readonly consumers?: 'newest' | 'replicas';
   /** Takes hold of the call: `handle.cancel()` gives it up. One handle per call. */
   readonly handle?: CallHandle;
+  /**
+   * Told, at most once, of an answer that comes after `timeoutMs`. Best effort: 10,000 such calls are
+   * remembered, and an answer is heard while the connection that ran the call lives.
+   */
+  readonly late?: (outcome: Outcome) => void;
 }
 
 /** What a condition function says about a call of its target. */
@@ -251,7 +256,10 @@ export interface WorkerHost {
   activateTrigger(triggerId: string): void;
   /** Calls a function and waits for its outcome. Adds no `_caller_worker_id`. */
   invoke(request: InvokeRequest): Promise<Outcome>;
-  /** The same without a promise, for fan-outs: `settled` is called once with the outcome, possibly in this turn. */
+  /**
+   * The same without a promise, for fan-outs: `settled` is called once with the outcome, possibly in this
+   * turn.
+   */
   invoke(request: InvokeRequest, settled: (outcome: Outcome) => void): void;
   /**
    * Asks a condition function (the same payload, no metadata). `run` unless it answered exactly

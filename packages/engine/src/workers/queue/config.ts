@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import type { TopicRules } from './adapters/index.js';
 import { DEFAULT_MAX_BACKOFF_MS } from './job.js';
 
 /** A job that gives no answer for this long has failed, in milliseconds. */
@@ -8,12 +9,24 @@ export const DEFAULT_TIMEOUT_MS = 30 * 60_000;
 export const DEFAULT_CONCURRENCY = 10;
 export const DEFAULT_BACKOFF_MS = 1_000;
 export const DEFAULT_MAX_RETRIES = 3;
+/** A week, in milliseconds. */
+export const DEFAULT_SUBSCRIPTION_RETENTION_MS = 7 * 24 * 3_600_000;
 /** The queue that is always there. */
 export const DEFAULT_QUEUE = 'default';
 /** Longest time that can be configured, in milliseconds: what the platform's timers keep. */
 const MAX_MS = 2 ** 31 - 1;
 
 const milliseconds = z.number().int().min(0).max(MAX_MS);
+
+/** Ended jobs that one queue may keep on record. */
+const MAX_KEPT_ENDED = 1_000_000;
+/** Starts in one rate window: each is remembered until it leaves the window. */
+const MAX_RATE = 1_000_000;
+
+const rate = z.strictObject({
+  max: z.number().int().min(1).max(MAX_RATE).describe('Jobs that may start.'),
+  per_ms: milliseconds.min(1).describe('In any window of this length.'),
+});
 
 const namedQueue = z.strictObject({
   type: z
@@ -46,6 +59,47 @@ const namedQueue = z.strictObject({
     .max(1)
     .default(0)
     .describe('Share of a wait that is left to chance: 0.5 makes 10 s something from 5 to 10 s. Live.'),
+  backoff_list_ms: z
+    .array(milliseconds)
+    .min(1)
+    .nullish()
+    .describe(
+      'Waits after the 1st, 2nd, ... failure instead of `backoff_ms`; the last one counts for all further ones. Stamped at enqueue.',
+    ),
+  no_retry_on: z
+    .array(z.string().min(1))
+    .nullish()
+    .describe('A failure whose whole code or message matches one of these (`*` = anything) is the last. Live.'),
+  rate_limit: rate.nullish().describe('Starts per time over the whole queue. Live.'),
+  rate_limit_per_key: rate.nullish().describe('Starts per time for each `rate_key` that jobs are enqueued with. Live.'),
+  global_concurrency: z
+    .number()
+    .int()
+    .min(1)
+    .nullish()
+    .describe('Jobs that run at once on all engines that share the queue. Live.'),
+  consumers: z
+    .enum(['replicas', 'newest'])
+    .default('replicas')
+    .describe(
+      '`replicas`: workers of one name and namespace share the jobs, the least loaded first. `newest`: the newest alone. Live.',
+    ),
+  dead_letter_function: z
+    .string()
+    .min(1)
+    .nullish()
+    .describe('Called with each dead letter after it is stored; at most once. Live.'),
+  keep_ended_ms: milliseconds
+    .default(0)
+    .describe('How long finished jobs stay on record on disk for `iii::queue::job`; with `keep_ended_count`. Live.'),
+  keep_ended_count: z
+    .number()
+    .int()
+    .min(0)
+    .max(MAX_KEPT_ENDED)
+    .default(0)
+    .describe('How many finished jobs stay on record on disk. Live.'),
+  keep_dead_ms: milliseconds.default(0).describe('Dead letters are dropped after this time; 0 keeps them. Live.'),
   timeout_ms: milliseconds
     .min(1)
     .default(DEFAULT_TIMEOUT_MS)
@@ -57,8 +111,18 @@ const namedQueue = z.strictObject({
     .min(0)
     .max(255)
     .nullish()
-    .describe('Of the rabbitmq adapter; accepted and ignored by `builtin`.'),
-  priority_field: z.string().nullish().describe('Of the rabbitmq adapter; accepted and ignored by `builtin`.'),
+    .describe('Highest priority that `priority_field` gives. Default 255.'),
+  priority_field: z
+    .string()
+    .nullish()
+    .describe(
+      'Top-level field of the payload whose whole number is the priority of a job that names none. Ignored by fifo queues.',
+    ),
+});
+
+const topic = z.strictObject({
+  replay_retention_ms: milliseconds.nullish(),
+  subscription_retention_ms: milliseconds.min(1).nullish(),
 });
 
 const builtinConfig = z.strictObject({
@@ -96,6 +160,14 @@ export const queueConfig = z
       .record(z.string(), namedQueue)
       .nullish()
       .describe('Named queues. `default` exists without being listed. Live.'),
+    replay_retention_ms: milliseconds
+      .default(0)
+      .describe('How long a message of a topic stays after it was published, for `iii::durable::replay`. Live.'),
+    subscription_retention_ms: milliseconds
+      .min(1)
+      .default(DEFAULT_SUBSCRIPTION_RETENTION_MS)
+      .describe('How long a subscription without a worker keeps receiving, and an ended one keeps its backlog. Live.'),
+    topic_configs: z.record(z.string(), topic).nullish().describe('The two times above for single topics. Live.'),
   })
   .nullish();
 
@@ -127,6 +199,16 @@ export function namedQueues(config: QueueWorkerConfig): Map<string, NamedQueueCo
   const queues = new Map(Object.entries(config?.queue_configs ?? {}));
   if (!queues.has(DEFAULT_QUEUE)) queues.set(DEFAULT_QUEUE, namedQueue.parse({}));
   return queues;
+}
+
+/** The times of one topic. */
+export function topicRules(config: QueueWorkerConfig, topic: string): TopicRules {
+  const own = config?.topic_configs?.[topic];
+  return {
+    replayRetentionMs: own?.replay_retention_ms ?? config?.replay_retention_ms ?? 0,
+    subscriptionRetentionMs:
+      own?.subscription_retention_ms ?? config?.subscription_retention_ms ?? DEFAULT_SUBSCRIPTION_RETENTION_MS,
+  };
 }
 
 /**

@@ -18,6 +18,21 @@ export const QueueCode = {
   dlqTopicsFailed: 'dlq_topics_failed',
   dlqMessagesFailed: 'dlq_messages_failed',
   unsubscribeFailed: 'unsubscribe_failed',
+  /** The adapter that keeps the jobs cannot do this; the message names those that can. */
+  notSupportedByAdapter: 'not_supported_by_adapter',
+  /** Messages since that time are not kept; the message names the earliest time. */
+  replayNotRetained: 'replay_not_retained',
+  replayFailed: 'replay_failed',
+  queueNotFound: 'queue_not_found',
+  subscriptionNotFound: 'subscription_not_found',
+  /** The receipt's job does not run, or another worker runs it. */
+  jobNotRunning: 'job_not_running',
+  jobFailed: 'job_failed',
+  cancelFailed: 'cancel_failed',
+  pauseFailed: 'pause_failed',
+  purgeFailed: 'purge_failed',
+  peekFailed: 'peek_failed',
+  editMessageFailed: 'edit_message_failed',
 } as const;
 
 export function enqueueError(message: string, cause?: unknown): TrineError {
@@ -37,6 +52,17 @@ export function groupNull(queue: string, field: string): TrineError {
   return enqueueError(`FIFO queue '${queue}': field '${field}' must not be null`);
 }
 
+/** Order rules in a fifo queue. */
+export function fifoRefuses(queue: string, field: string): TrineError {
+  return enqueueError(
+    `FIFO queue '${queue}' refuses '${field}': its jobs run in the order in which they were accepted`,
+  );
+}
+
+export function noGroups(queue: string): TrineError {
+  return enqueueError(`Queue '${queue}' has no groups: 'group' is for queues of type 'fifo'`);
+}
+
 export function forbidden(functionId: string): TrineError {
   return new TrineError(ErrorCode.forbidden, `function '${functionId}' not allowed (add to rbac.expose_functions)`);
 }
@@ -48,6 +74,37 @@ export function topicNotSet(): TrineError {
 export function topicBacklogFull(topic: string, held: string): TrineError {
   const message = `topic '${topic}' has no subscriber and holds ${held}, which is the limit: start a subscriber, then publish again`;
   return new TrineError(QueueCode.topicBacklogFull, message, { retryable: true });
+}
+
+/** Neither a queue nor a topic has this name. */
+export function nameNotFound(name: string): TrineError {
+  return new TrineError(
+    QueueCode.queueNotFound,
+    `there is no queue or topic '${name}': engine::queue::list_topics lists them`,
+  );
+}
+
+export function subscriptionNotFound(topic: string, functionId: string): TrineError {
+  return new TrineError(
+    QueueCode.subscriptionNotFound,
+    `${functionId} has no subscription to topic '${topic}': engine::queue::subscriptions lists them`,
+  );
+}
+
+export function jobNotRunning(receipt: string): TrineError {
+  return new TrineError(
+    QueueCode.jobNotRunning,
+    `job '${receipt}' does not run: it has ended, timed out or was given to another worker`,
+  );
+}
+
+/** @param earliest - wall clock, milliseconds; undefined when nothing is kept at all */
+export function replayNotRetained(topic: string, earliest: number | undefined): TrineError {
+  const message =
+    earliest === undefined
+      ? `topic '${topic}' keeps no delivered messages: set replay_retention_ms of the queue worker (or of the topic in topic_configs)`
+      : `topic '${topic}' keeps messages since ${new Date(earliest).toISOString()} (since_ms ${earliest}): ask for that time or a later one`;
+  return new TrineError(QueueCode.replayNotRetained, message);
 }
 
 /** A failure of the store, under the code and words of the function that met it. */

@@ -5,13 +5,16 @@ import {
   namedQueues,
   queueConfig,
   queueFile,
+  topicRules,
   validateQueueConfig,
   type QueueWorkerConfig,
 } from './config.js';
 import { DeadLetters } from './dead-letters.js';
+import { JobEvents, queueEvents } from './events.js';
 import { queueFunctions } from './functions.js';
-import { LineRunner } from './line-runner.js';
+import { LineRunner, type Runs } from './line-runner.js';
 import { Queues } from './queues.js';
+import { Redrives } from './redrives.js';
 import { Topics } from './topics.js';
 import { durableSubscriber } from './triggers.js';
 
@@ -32,6 +35,9 @@ export const queueWorker = defineWorker<QueueWorkerConfig>({
       });
     }
     const runners = new Map<Line, LineRunner>();
+    const runs: Runs = new Map();
+    const events = new JobEvents(host);
+    let current = config;
     const broker: Broker = await openBuiltin(host, file, {
       ready: (line) => runners.get(line)?.pump(),
       missing(line, functionId, namespace) {
@@ -40,18 +46,22 @@ export const queueWorker = defineWorker<QueueWorkerConfig>({
         if (condition === undefined || host.registry.hasFunction(condition, namespace)) return undefined;
         return { functionId: condition, namespace };
       },
+      topicRules: (topic) => topicRules(current, topic),
     });
     const runnerOf = (line: Line): LineRunner => {
       let runner = runners.get(line);
-      if (runner === undefined) runners.set(line, (runner = new LineRunner(host, broker, line)));
+      if (runner === undefined) runners.set(line, (runner = new LineRunner(host, broker, line, runs, events)));
       return runner;
     };
     const queues = new Queues(host, broker, runnerOf);
     const topics = new Topics(host, broker, runnerOf);
     const listening = host.registry.onFunction(({ available, functionId, namespace }) => {
-      if (available) broker.functionAppeared(functionId, namespace);
+      broker.functionChanged(functionId, namespace, available);
     });
+    const deadLetters = new DeadLetters(broker, queues, topics);
+    const redrives = new Redrives(host, deadLetters);
     const drain = (): void => {
+      redrives.stop();
       for (const runner of runners.values()) runner.drain();
       broker.drain();
     };
@@ -70,13 +80,17 @@ export const queueWorker = defineWorker<QueueWorkerConfig>({
     }
     for (const definition of queueFunctions({
       host,
+      broker,
       queues,
       topics,
-      deadLetters: new DeadLetters(broker, queues, topics),
+      deadLetters,
+      redrives,
+      runs,
     })) {
       host.registerFunction(definition);
     }
     host.registerTriggerType(durableSubscriber(topics));
+    host.registerTriggerType(queueEvents(events));
 
     return {
       async reconfigure(changed) {
@@ -87,6 +101,7 @@ export const queueWorker = defineWorker<QueueWorkerConfig>({
           );
         }
         await queues.configure(namedQueues(next));
+        current = next;
       },
       drain,
       stop,

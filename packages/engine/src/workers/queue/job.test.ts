@@ -19,6 +19,7 @@ function job(changes: Partial<Job> = {}): Job {
     createdAt: 0,
     maxAttempts: 3,
     backoffMs: 1_000,
+    extras: undefined,
     attempts: 0,
     lost: 0,
     redelivered: false,

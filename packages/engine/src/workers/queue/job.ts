@@ -7,13 +7,16 @@
  *   leased   -> delayed     the handler failed or timed out, attempts are left: an attempt is spent
  *   leased   -> delayed     its worker was lost: no attempt is spent, `lost` counts
  *   leased   -> dead        no attempts left | lost `MAX_LOST_IN_A_ROW` times more than allowed | cannot be delivered at all
+ *   leased   -> dead | delayed   the handler rejected it with `iii::queue::reject`
+ *   delayed  -> done        the handler answered after its timeout, before the next run
  *   leased   -> ready       it did not run (function gone, worker busy, engine draining): nothing is spent
  *   delayed  -> ready       when due
- *   ready    -> expired     the subscription's backlog is full and this is its oldest
+ *   ready, delayed -> expired     its time is over, or the subscription's backlog is full and this is its oldest
+ *   ready, delayed -> cancelled | purged
  *   dead     -> ready       redrive: attempts 0, redrives + 1
  *   dead     -> discarded
  *
- * done, expired and discarded are final. `decide` is the one place that says what the end of a
+ * done, expired, cancelled, purged and discarded are final. `decide` is the one place that says what the end of a
  * delivery means; the broker carries it out. Leases are in memory only: after a crash whatever is
  * stored is ready or delayed again.
  */
@@ -55,6 +58,7 @@ export interface Job {
   readonly createdAt: number;
   readonly maxAttempts: number;
   readonly backoffMs: number;
+  readonly extras: JobExtras | undefined;
   /** Failed deliveries so far. */
   attempts: number;
   /** Deliveries in a row that ended because the worker was lost. */
@@ -62,6 +66,23 @@ export interface Job {
   /** It may have been delivered before. */
   redelivered: boolean;
   failures: readonly Failure[];
+}
+
+/** What only some jobs ask for. A JSON value, stored with the job. */
+export interface JobExtras {
+  /** 0 to 255, higher first. */
+  readonly priority?: number | undefined;
+  /** Whose rate its start counts for. */
+  readonly rateKey?: string | undefined;
+  readonly uniqueKey?: string | undefined;
+  /** Wall clock, milliseconds: a job that has not started by then is dropped. */
+  readonly expiresAt?: number | undefined;
+  /** Instead of the queue's. */
+  readonly timeoutMs?: number | undefined;
+  /** Waits after the 1st, 2nd, ... failure; the last one counts for all further ones. */
+  readonly backoffListMs?: readonly number[] | undefined;
+  /** A message of a topic that was delivered before, see `iii::durable::replay`. */
+  readonly replayed?: boolean | undefined;
 }
 
 /** One failed delivery, as the dead-letter queue shows it. `at` in milliseconds since the epoch. */
@@ -95,6 +116,8 @@ export interface RetryRules {
   readonly maxBackoffMs: number;
   /** Share of the backoff that is left to chance, 0 to 1. */
   readonly jitter: number;
+  /** A failure whose code or message one of these matches is the last. */
+  readonly noRetryOn?: readonly RegExp[] | undefined;
 }
 
 /**
@@ -136,8 +159,40 @@ export function decide(
 function failed(job: Job, error: ErrorBody, rules: RetryRules, now: number, chance: number): Decision {
   const attempts = job.attempts + 1;
   const failures = withFailure(job, now, error.message);
-  if (attempts >= job.maxAttempts) return { kind: 'dead', ...textOf(error), attempts, lost: 0, failures };
-  return { kind: 'postpone', delayMs: backoff(job.backoffMs, attempts, rules, chance), attempts, lost: 0, failures };
+  if (attempts >= job.maxAttempts || isFinal(error, rules)) {
+    return { kind: 'dead', ...textOf(error), attempts, lost: 0, failures };
+  }
+  const list = job.extras?.backoffListMs;
+  const delayMs =
+    list === undefined || list.length === 0
+      ? backoff(job.backoffMs, attempts, rules, chance)
+      : (list[Math.min(attempts, list.length) - 1] as number);
+  return { kind: 'postpone', delayMs, attempts, lost: 0, failures };
+}
+
+/** What a handler says through `iii::queue::reject`: a failed attempt that it judges itself. */
+export function rejected(
+  job: Job,
+  error: ErrorBody,
+  verdict: { readonly deadLetter: true } | { readonly retryInMs: number },
+  now: number,
+): Decision {
+  const attempts = job.attempts + 1;
+  const failures = withFailure(job, now, error.message);
+  if ('deadLetter' in verdict || attempts >= job.maxAttempts) {
+    return { kind: 'dead', ...textOf(error), attempts, lost: 0, failures };
+  }
+  return { kind: 'postpone', delayMs: verdict.retryInMs, attempts, lost: 0, failures };
+}
+
+function isFinal({ code, message }: ErrorBody, { noRetryOn }: RetryRules): boolean {
+  return noRetryOn?.some((pattern) => pattern.test(code) || pattern.test(message)) ?? false;
+}
+
+/** A pattern of `no_retry_on`: the whole code or message, `*` stands for anything. */
+export function retryPattern(pattern: string): RegExp {
+  const parts = pattern.split('*').map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
+  return new RegExp(`^${parts.join('.*')}$`, 's');
 }
 
 function lost(job: Job, now: number, lostBy: string | undefined): Decision {

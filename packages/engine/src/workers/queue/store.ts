@@ -96,6 +96,53 @@ CREATE INDEX queue_dead_job ON queue_dead (job_id);
 CREATE INDEX queue_dead_receipt ON queue_dead (receipt);
 `;
 
+/**
+ * What a job may ask for, pausing, unique keys, ended jobs on record, messages that stay for a replay.
+ *
+ * `lookup` is the receipt where it does not tell the job's number: a client chose it, or the job was
+ * redriven under a new number. `refs` of a message: 0 = held for the first subscriber, -1 = delivered
+ * and kept until `keep_until`.
+ */
+const MIGRATION_2 = `
+ALTER TABLE queue_jobs ADD COLUMN options TEXT;
+ALTER TABLE queue_jobs ADD COLUMN expires_at INTEGER;
+ALTER TABLE queue_jobs ADD COLUMN lookup TEXT;
+CREATE INDEX queue_jobs_lookup ON queue_jobs (lookup) WHERE lookup IS NOT NULL;
+CREATE INDEX queue_jobs_expiry ON queue_jobs (expires_at) WHERE expires_at IS NOT NULL;
+UPDATE queue_jobs SET lookup = receipt;
+
+ALTER TABLE queue_dead ADD COLUMN options TEXT;
+ALTER TABLE queue_lines ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE queue_messages ADD COLUMN keep_until INTEGER;
+CREATE INDEX queue_messages_kept ON queue_messages (topic, id) WHERE keep_until IS NOT NULL;
+CREATE TABLE queue_topics (topic TEXT PRIMARY KEY, kept_since INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE queue_unique (
+  line INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  receipt TEXT NOT NULL,
+  until INTEGER,
+  PRIMARY KEY (line, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX queue_unique_until ON queue_unique (until) WHERE until IS NOT NULL;
+
+CREATE TABLE queue_ended (
+  seq INTEGER PRIMARY KEY,
+  line INTEGER NOT NULL,
+  receipt TEXT NOT NULL,
+  state TEXT NOT NULL,
+  function_id TEXT NOT NULL,
+  namespace TEXT NOT NULL,
+  attempts INTEGER NOT NULL,
+  errors TEXT,
+  created_at INTEGER NOT NULL,
+  ended_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX queue_ended_line ON queue_ended (line, ended_at, seq);
+CREATE INDEX queue_ended_receipt ON queue_ended (receipt);
+`;
+
 /** A stored job as it travels to the main thread. */
 export type JobRow = {
   readonly seq: number;
@@ -118,7 +165,28 @@ export type JobRow = {
   readonly redrives: number;
   readonly errors: string | null;
   readonly due: number | null;
+  /** JSON text of `JobExtras`. */
+  readonly options: string | null;
+  readonly line: number;
+  readonly lane: number;
 };
+
+/** What is left of a job that ended without running, for those who ask for its receipt. */
+export type EndedRow = Pick<JobRow, 'seq' | 'receipt' | 'functionId' | 'namespace' | 'createdAt' | 'attempts'> & {
+  readonly size: number;
+};
+
+/** An ended job on record. */
+export type KeptRow = Pick<JobRow, 'receipt' | 'functionId' | 'namespace' | 'createdAt' | 'attempts' | 'errors'> & {
+  readonly line: number;
+  readonly state: string;
+  readonly endedAt: number;
+};
+
+export type Found =
+  | { readonly kind: 'job'; readonly job: JobRow }
+  | { readonly kind: 'dead'; readonly dead: DeadRow }
+  | { readonly kind: 'ended'; readonly ended: KeptRow };
 
 export type DeadRow = {
   readonly seq: number;
@@ -134,10 +202,12 @@ export type DeadRow = {
   readonly error: string;
   readonly errorCode: string;
   readonly failedAt: number;
+  readonly size: number;
+  readonly createdAt: number;
 };
 
 /** What `redrive` needs of a dead letter to find its lane. */
-export type DeadKey = Pick<DeadRow, 'seq' | 'line' | 'functionId' | 'namespace' | 'group'> & { readonly size: number };
+export type DeadKey = EndedRow & Pick<DeadRow, 'line' | 'group'> & { readonly options: string | null };
 
 export type LineRow = {
   readonly id: number;
@@ -149,6 +219,7 @@ export type LineRow = {
   readonly offlineSince: number | null;
   readonly endedAt: number | null;
   readonly expired: number;
+  readonly paused: number;
 };
 
 export type LaneRow = {
@@ -160,6 +231,7 @@ export type LaneRow = {
   readonly count: number;
   readonly bytes: number;
   readonly last: number;
+  readonly options: string | null;
 };
 
 export type Snapshot = {
@@ -167,7 +239,16 @@ export type Snapshot = {
   readonly lastLane: number;
   readonly lines: readonly LineRow[];
   readonly lanes: readonly LaneRow[];
-  readonly delayed: readonly { readonly seq: number; readonly lane: number; readonly due: number }[];
+  /** `delay` is null where the time is one of the wall clock. */
+  readonly delayed: readonly {
+    readonly seq: number;
+    readonly lane: number;
+    readonly due: number;
+    readonly delay: number | null;
+  }[];
+  readonly expiring: readonly { readonly seq: number; readonly lane: number; readonly at: number }[];
+  /** Since when messages of a topic are kept for a replay, wall clock. */
+  readonly kept: readonly { readonly topic: string; readonly since: number }[];
   readonly dead: readonly { readonly line: number; readonly count: number }[];
   readonly held: readonly { readonly topic: string; readonly count: number; readonly bytes: number }[];
 };
@@ -175,20 +256,24 @@ export type Snapshot = {
 const JOB_COLUMNS = `j.seq, j.receipt, j.job_id AS jobId, j.function_id AS functionId, j.namespace, j.group_key AS "group", j.message,
   coalesce(j.data, m.data) AS data, j.size, j.metadata, coalesce(j.traceparent, m.traceparent) AS traceparent,
   coalesce(j.baggage, m.baggage) AS baggage, j.created_at AS createdAt, j.attempts, j.max_attempts AS maxAttempts,
-  j.backoff_ms AS backoffMs, j.lost, j.redrives, j.errors, j.due`;
+  j.backoff_ms AS backoffMs, j.lost, j.redrives, j.errors, j.due, j.options, j.line, j.lane`;
 const JOBS = 'queue_jobs j LEFT JOIN queue_messages m ON m.id = j.message';
+const ENDED_COLUMNS = 'seq, receipt, function_id AS functionId, namespace, created_at AS createdAt, attempts, size';
 const DEAD_COLUMNS = `seq, line, job_id AS jobId, receipt, function_id AS functionId, namespace, group_key AS "group", data, attempts,
-  errors, error, error_code AS errorCode, failed_at AS failedAt`;
+  errors, error, error_code AS errorCode, failed_at AS failedAt, size, created_at AS createdAt`;
+const DEAD_KEY = `seq, line, function_id AS functionId, namespace, group_key AS "group", size, options,
+  receipt, created_at AS createdAt, attempts`;
 
 export default defineStore({
   name: 'queue',
-  migrations: [MIGRATION_1],
+  migrations: [MIGRATION_1, MIGRATION_2],
 
   writes(db: Database) {
     const putLine = db.prepare(
       `INSERT INTO queue_lines (id, is_topic, name, namespace, function_id, settings, offline_since) VALUES (?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (id) DO UPDATE SET settings = excluded.settings, offline_since = excluded.offline_since, ended_at = NULL`,
     );
+    const setPaused = db.prepare('UPDATE queue_lines SET paused = ? WHERE id = ?');
     const lineExists = db.prepare('SELECT 1 FROM queue_lines WHERE id = ?').pluck();
     const setOffline = db.prepare('UPDATE queue_lines SET offline_since = ? WHERE id = ?');
     const setEnded = db.prepare('UPDATE queue_lines SET ended_at = ? WHERE id = ?');
@@ -201,32 +286,82 @@ export default defineStore({
          traceparent, baggage, created_at, attempts, max_attempts, backoff_ms, lost, redrives)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, 0, 0)`,
     );
+    const insertWithOptions = db.prepare(
+      `INSERT INTO queue_jobs (seq, line, lane, receipt, function_id, namespace, group_key, message, data, size, metadata,
+         traceparent, baggage, created_at, attempts, max_attempts, backoff_ms, lost, redrives, due, delay, options, expires_at, lookup)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, 0, 0, ?, ?, ?, ?, ?)`,
+    );
+    // Primary key of queue_unique.
+    const uniqueOwner = db.prepare('SELECT receipt, until FROM queue_unique WHERE line = ? AND key = ?');
+    const takeUnique = db.prepare(
+      'INSERT OR REPLACE INTO queue_unique (line, key, receipt, until) VALUES (?, ?, ?, ?)',
+    );
+    const freeUnique = db.prepare(
+      'DELETE FROM queue_unique WHERE line = ? AND key = ? AND receipt = ? AND until IS NULL',
+    );
+    const dropUnique = db.prepare('DELETE FROM queue_unique WHERE until < ?');
+    // Rowid lookup.
+    const ending = db.prepare('SELECT line, receipt, options FROM queue_jobs WHERE seq = ?');
+    const keep = db.prepare(
+      `INSERT OR REPLACE INTO queue_ended (seq, line, receipt, state, function_id, namespace, attempts, errors, created_at, ended_at)
+       SELECT seq, line, receipt, ?, function_id, namespace, ?, ?, created_at, ? FROM queue_jobs WHERE seq = ?`,
+    );
+    // Index queue_ended_line.
+    const forgetOld = db.prepare('DELETE FROM queue_ended WHERE line = ? AND ended_at < ?');
+    const forgetMany = db.prepare(
+      `DELETE FROM queue_ended WHERE seq IN
+         (SELECT seq FROM queue_ended WHERE line = ? ORDER BY ended_at DESC, seq DESC LIMIT -1 OFFSET ?)`,
+    );
     const insertMessage = db.prepare(
-      'INSERT INTO queue_messages (id, topic, receipt, data, size, traceparent, baggage, created_at, refs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
+      `INSERT INTO queue_messages (id, topic, receipt, data, size, traceparent, baggage, created_at, refs, keep_until)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     // Rowid lookups.
     const deleteJob = db.prepare('DELETE FROM queue_jobs WHERE seq = ? RETURNING message').pluck();
-    const unref = db.prepare('UPDATE queue_messages SET refs = refs - 1 WHERE id = ? RETURNING refs').pluck();
+    const unref = db.prepare(
+      'UPDATE queue_messages SET refs = refs - 1 WHERE id = ? RETURNING refs, keep_until AS keepUntil',
+    );
     const deleteMessage = db.prepare('DELETE FROM queue_messages WHERE id = ?');
+    const keepMessage = db.prepare('UPDATE queue_messages SET refs = -1 WHERE id = ?');
+    const ref = db.prepare('UPDATE queue_messages SET refs = max(refs, 0) + 1 WHERE id = ?');
+    const keptSince = db.prepare('INSERT OR IGNORE INTO queue_topics (topic, kept_since) VALUES (?, ?)');
+    const notKept = db.prepare('DELETE FROM queue_topics WHERE topic = ?');
+    // Index queue_messages_kept.
+    const replayable = db.prepare(
+      `SELECT id, size, created_at AS createdAt FROM queue_messages
+       WHERE topic = ? AND id > ? AND id <= ? AND created_at >= ? AND keep_until IS NOT NULL ORDER BY id LIMIT ?`,
+    );
+    const dropKept = db.prepare('DELETE FROM queue_messages WHERE topic = ? AND keep_until < ? AND refs = -1');
     const postpone = db.prepare(
       'UPDATE queue_jobs SET due = ?, delay = ?, attempts = ?, lost = ?, errors = ? WHERE seq = ?',
     );
     const bury = db.prepare(
       `INSERT INTO queue_dead (seq, line, job_id, receipt, function_id, namespace, group_key, data, size, metadata, traceparent,
-         baggage, created_at, attempts, max_attempts, backoff_ms, redrives, errors, error, error_code, failed_at)
+         baggage, created_at, attempts, max_attempts, backoff_ms, redrives, options, errors, error, error_code, failed_at)
        SELECT j.seq, j.line, coalesce(j.job_id, ?), j.receipt, j.function_id, j.namespace, j.group_key, coalesce(j.data, m.data), j.size,
          j.metadata, coalesce(j.traceparent, m.traceparent), coalesce(j.baggage, m.baggage), j.created_at, ?, j.max_attempts,
-         j.backoff_ms, j.redrives, ?, ?, ?, ?
+         j.backoff_ms, j.redrives, j.options, ?, ?, ?, ?
        FROM ${JOBS} WHERE j.seq = ?`,
     );
     const revive = db.prepare(
       `INSERT INTO queue_jobs (seq, line, lane, receipt, job_id, function_id, namespace, group_key, data, size, metadata,
-         traceparent, baggage, created_at, attempts, max_attempts, backoff_ms, lost, redrives)
-       SELECT ?, line, ?, receipt, job_id, function_id, namespace, group_key, data, size, metadata, traceparent, baggage,
-         created_at, 0, max_attempts, backoff_ms, 0, redrives + 1
+         traceparent, baggage, created_at, attempts, max_attempts, backoff_ms, lost, redrives, options, lookup)
+       SELECT ?, line, ?, receipt, job_id, function_id, namespace, ?, data, size, metadata, traceparent, baggage,
+         created_at, 0, coalesce(?, max_attempts), coalesce(?, backoff_ms), 0, redrives + 1, ?, receipt
        FROM queue_dead WHERE seq = ?`,
     );
     const deleteDead = db.prepare('DELETE FROM queue_dead WHERE seq = ?');
+    const editDead = db.prepare(
+      `UPDATE queue_dead SET data = coalesce(@data, data), size = coalesce(@size, size),
+         function_id = coalesce(@functionId, function_id) WHERE seq = @seq`,
+    );
+    // Index queue_dead_line.
+    const dropDead = db.prepare(
+      `DELETE FROM queue_dead WHERE seq IN (SELECT seq FROM queue_dead WHERE line = ? AND failed_at < ? ORDER BY failed_at LIMIT ?)
+         RETURNING ${ENDED_COLUMNS}`,
+    );
+    // Index queue_jobs_lane.
+    const regroup = db.prepare("UPDATE queue_jobs SET lane = ?, group_key = '' WHERE lane = ?");
     // Index queue_messages_held.
     const held = db.prepare(
       'SELECT id, receipt, size, created_at AS createdAt FROM queue_messages WHERE topic = ? AND refs = 0 ORDER BY id LIMIT ?',
@@ -240,14 +375,61 @@ export default defineStore({
       .pluck();
     // Index queue_jobs_lane.
     const oldest = db.prepare(
-      'SELECT seq, size FROM queue_jobs WHERE lane = ? AND seq > ? AND due IS NULL ORDER BY seq LIMIT ?',
+      `SELECT ${ENDED_COLUMNS} FROM queue_jobs WHERE lane = ? AND seq > ? AND due IS NULL ORDER BY seq LIMIT ?`,
     );
 
     function end(seq: number): boolean {
       const message = deleteJob.get(seq) as number | null | undefined;
       if (message === undefined) return false;
-      if (message !== null && unref.get(message) === 0) deleteMessage.run(message);
+      if (message !== null) {
+        const { refs, keepUntil } = unref.get(message) as { refs: number; keepUntil: number | null };
+        if (refs === 0 && keepUntil === null) deleteMessage.run(message);
+        else if (refs === 0) keepMessage.run(message);
+      }
       return true;
+    }
+
+    /** Ends a job that may have a unique key. */
+    function endWithOptions(seq: number): boolean {
+      const job = ending.get(seq) as { line: number; receipt: string; options: string | null } | undefined;
+      if (typeof job?.options === 'string') {
+        const { uniqueKey } = JSON.parse(job.options) as { uniqueKey?: string };
+        if (uniqueKey !== undefined) freeUnique.run(job.line, uniqueKey, job.receipt);
+      }
+      return end(seq);
+    }
+
+    /** @returns the receipt of the job that has the unique key already, or null when this one was stored */
+    function acceptWithOptions(job: OptionsJob, now: number): string | null {
+      if (job.uniqueKey !== null) {
+        const owner = uniqueOwner.get(job.line, job.uniqueKey) as { receipt: string; until: number | null } | undefined;
+        if (owner !== undefined && (owner.until === null || owner.until > now)) return owner.receipt;
+        takeUnique.run(job.line, job.uniqueKey, job.receipt, job.uniqueUntil);
+      }
+      insertWithOptions.run(
+        job.seq,
+        job.line,
+        job.lane,
+        job.receipt,
+        job.functionId,
+        job.namespace,
+        job.group,
+        null,
+        job.data,
+        job.data.length,
+        job.metadata,
+        job.traceparent,
+        job.baggage,
+        job.createdAt,
+        job.maxAttempts,
+        job.backoffMs,
+        job.due,
+        job.delay,
+        job.options,
+        job.expiresAt,
+        job.lookup,
+      );
+      return null;
     }
 
     return {
@@ -292,7 +474,7 @@ export default defineStore({
           size: number;
           createdAt: number;
         }[]) {
-          insertJob.run(
+          insertWithOptions.run(
             firstSeq + count,
             id,
             lane,
@@ -309,6 +491,11 @@ export default defineStore({
             message.createdAt,
             maxAttempts,
             backoffMs,
+            null,
+            null,
+            null,
+            null,
+            message.receipt,
           );
           claim.run(message.id);
           count++;
@@ -362,8 +549,10 @@ export default defineStore({
         traceparent: string | null,
         baggage: string | null,
         createdAt: number,
+        keepUntil: number | null,
         deliveries: readonly (string | number)[],
       ): void {
+        if (keepUntil !== null) keptSince.run(topic, createdAt);
         insertMessage.run(
           id,
           topic,
@@ -374,6 +563,7 @@ export default defineStore({
           baggage,
           createdAt,
           deliveries.length / DELIVERY_WIDTH,
+          keepUntil,
         );
         for (let i = 0; i < deliveries.length; i += DELIVERY_WIDTH) {
           const [seq, line, lane, own, functionId, namespace, maxAttempts, backoffMs] = deliveries.slice(
@@ -403,30 +593,140 @@ export default defineStore({
         }
       },
 
+      acceptWithOptions,
+
+      /** All or nothing: an operation that throws is undone as a whole. */
+      acceptMany(jobs: readonly OptionsJob[], now: number): (string | null)[] {
+        return jobs.map((job) => acceptWithOptions(job, now));
+      },
+
       /** Ends a job: done, discarded or expired. */
       end,
+      endWithOptions,
+
+      /** Ends a job that stays on record for a while. */
+      endKept(
+        seq: number,
+        state: string,
+        attempts: number,
+        errors: string | null,
+        at: number,
+        keepCount: number,
+        line: number,
+        forgetBefore: number,
+      ): boolean {
+        keep.run(state, attempts, errors, at, seq);
+        forgetOld.run(line, forgetBefore);
+        if (seq % FORGET_EVERY === 0) forgetMany.run(line, keepCount);
+        return endWithOptions(seq);
+      },
+
+      /** Ends jobs that are not running; those that were there are answered. */
+      endMany(seqs: readonly number[]): number[] {
+        return seqs.filter((seq) => endWithOptions(seq));
+      },
+
+      setPaused(line: number, paused: number): void {
+        setPaused.run(paused, line);
+      },
+
+      /** @param created - per new queue: id, name */
+      createQueues(created: readonly (string | number)[]): void {
+        for (let i = 0; i < created.length; i += 2) putLine.run(created[i], 0, created[i + 1], '', '', '{}', null);
+      },
+
+      /** A queue became fifo: the jobs of its lanes without a group are one group, in the order of their numbers. */
+      gather(into: number, lanes: readonly number[]): void {
+        for (const lane of lanes) regroup.run(into, lane);
+      },
+
+      /** Messages of a topic again for one subscription, under `reserved` numbers from `firstSeq` on. */
+      replay(
+        topic: string,
+        after: number,
+        upTo: number,
+        since: number,
+        line: number,
+        lane: number,
+        firstSeq: number,
+        receipts: readonly string[],
+        functionId: string,
+        namespace: string,
+        maxAttempts: number,
+        backoffMs: number,
+      ): { readonly count: number; readonly bytes: number; readonly last: number } {
+        const messages = replayable.all(topic, after, upTo, since, receipts.length) as {
+          id: number;
+          size: number;
+          createdAt: number;
+        }[];
+        let bytes = 0;
+        messages.forEach((message, i) => {
+          ref.run(message.id);
+          insertWithOptions.run(
+            firstSeq + i,
+            line,
+            lane,
+            receipts[i],
+            functionId,
+            namespace,
+            null,
+            message.id,
+            null,
+            message.size,
+            null,
+            null,
+            null,
+            message.createdAt,
+            maxAttempts,
+            backoffMs,
+            null,
+            null,
+            '{"replayed":true}',
+            null,
+            null,
+          );
+          bytes += message.size;
+        });
+        return { count: messages.length, bytes, last: messages.at(-1)?.id ?? upTo };
+      },
+
+      /** Messages that were kept for a replay and no job needs. */
+      dropKept(topic: string, now: number, stillKept: boolean): void {
+        dropKept.run(topic, now);
+        if (!stillKept) notKept.run(topic);
+      },
+
+      dropUnique(now: number): void {
+        dropUnique.run(now);
+      },
+
+      forgetEnded(line: number, before: number, keepCount: number): void {
+        forgetOld.run(line, before);
+        forgetMany.run(line, keepCount);
+      },
+
+      /** Dead letters that failed before a time. Answers those that went. */
+      dropDead(line: number, before: number, limit: number): EndedRow[] {
+        return dropDead.all(line, before, limit) as EndedRow[];
+      },
+
+      editDead(seq: number, data: string | null, functionId: string | null): boolean {
+        return editDead.run({ seq, data, size: data?.length ?? null, functionId }).changes > 0;
+      },
 
       expire(line: number, seqs: readonly number[]): void {
         let expired = 0;
-        for (const seq of seqs) if (end(seq)) expired++;
+        for (const seq of seqs) if (endWithOptions(seq)) expired++;
         addExpired.run(expired, line);
       },
 
-      /** The oldest jobs of a lane that lie beyond what is in memory. */
-      expireStored(
-        line: number,
-        lane: number,
-        after: number,
-        limit: number,
-      ): { readonly count: number; readonly bytes: number } {
-        let bytes = 0;
-        const rows = oldest.all(lane, after, limit) as { seq: number; size: number }[];
-        for (const row of rows) {
-          end(row.seq);
-          bytes += row.size;
-        }
-        addExpired.run(rows.length, line);
-        return { count: rows.length, bytes };
+      /** The oldest jobs of a lane that lie beyond what is in memory. `countFor`: the line that counts them as expired. */
+      endStored(lane: number, after: number, limit: number, countFor: number | null): EndedRow[] {
+        const rows = oldest.all(lane, after, limit) as EndedRow[];
+        for (const row of rows) endWithOptions(row.seq);
+        if (countFor !== null) addExpired.run(rows.length, countFor);
+        return rows;
       },
 
       postpone(seq: number, due: number, delay: number, attempts: number, lost: number, errors: string | null): void {
@@ -443,15 +743,19 @@ export default defineStore({
         failedAt: number,
       ): void {
         bury.run(jobId, attempts, errors, error, code, failedAt, seq);
-        end(seq);
+        endWithOptions(seq);
       },
 
-      /** @param moves - per dead letter: its seq, the new seq, the lane. Answers the new seqs of those that were there. */
-      redrive(moves: readonly number[]): number[] {
+      /** @param moves - per dead letter: its seq, the new seq, the lane, group, options. Answers the new seqs of those that were there. */
+      redrive(
+        moves: readonly (string | number | null)[],
+        maxAttempts: number | null,
+        backoffMs: number | null,
+      ): number[] {
         const moved: number[] = [];
-        for (let i = 0; i < moves.length; i += 3) {
-          const [dead, seq, lane] = [moves[i] as number, moves[i + 1] as number, moves[i + 2] as number];
-          if (revive.run(seq, lane, dead).changes === 0) continue;
+        for (let i = 0; i < moves.length; i += MOVE_WIDTH) {
+          const [dead, seq, lane, group, options] = moves.slice(i, i + MOVE_WIDTH) as [number, number, ...unknown[]];
+          if (revive.run(seq, lane, group, maxAttempts, backoffMs, options, dead).changes === 0) continue;
           deleteDead.run(dead);
           moved.push(seq);
         }
@@ -490,12 +794,18 @@ export default defineStore({
     const load = db.prepare(`SELECT ${JOB_COLUMNS} FROM ${JOBS} WHERE j.seq = ?`);
     // Index queue_dead_line.
     const deadKeys = db.prepare(
-      `SELECT seq, line, function_id AS functionId, namespace, group_key AS "group", size FROM queue_dead
+      `SELECT ${DEAD_KEY} FROM queue_dead
        WHERE line = ? AND (failed_at, seq) > (?, ?) ORDER BY failed_at, seq LIMIT ?`,
     );
     // Indexes queue_dead_job and queue_dead_receipt.
-    const findDead = db.prepare(
-      `SELECT seq, line, function_id AS functionId, namespace, group_key AS "group", size FROM queue_dead WHERE job_id = @id OR receipt = @id`,
+    const findDead = db.prepare(`SELECT ${DEAD_KEY} FROM queue_dead WHERE job_id = @id OR receipt = @id`);
+    // Rowid, then the indexes queue_jobs_lookup, queue_dead_receipt, queue_dead_job and queue_ended_receipt.
+    const bySeq = db.prepare(`SELECT ${JOB_COLUMNS} FROM ${JOBS} WHERE j.seq = ? AND j.receipt = ?`);
+    const byLookup = db.prepare(`SELECT ${JOB_COLUMNS} FROM ${JOBS} WHERE j.lookup = ?`);
+    const deadByReceipt = db.prepare(`SELECT ${DEAD_COLUMNS} FROM queue_dead WHERE receipt = @id OR job_id = @id`);
+    const endedByReceipt = db.prepare(
+      `SELECT line, receipt, state, function_id AS functionId, namespace, attempts, errors, created_at AS createdAt,
+         ended_at AS endedAt FROM queue_ended WHERE receipt = ?`,
     );
 
     function take(rows: IterableIterator<JobRow>): JobRow[] {
@@ -516,24 +826,29 @@ export default defineStore({
             one('SELECT max(seq) FROM queue_jobs'),
             one('SELECT max(id) FROM queue_messages'),
             one('SELECT max(seq) FROM queue_dead'),
+            one('SELECT max(seq) FROM queue_ended'),
           ),
           lastLane: one('SELECT max(lane) FROM queue_jobs'),
           lines: db
             .prepare(
               `SELECT id, is_topic AS isTopic, name, namespace, function_id AS functionId, settings, offline_since AS offlineSince,
-                 ended_at AS endedAt, expired FROM queue_lines ORDER BY id`,
+                 ended_at AS endedAt, expired, paused FROM queue_lines ORDER BY id`,
             )
             .all() as LineRow[],
           lanes: db
             .prepare(
-              `SELECT l.lane, j.line, j.function_id AS functionId, j.namespace, j.group_key AS "group", l.count, l.bytes, l.last
+              `SELECT l.lane, j.line, j.function_id AS functionId, j.namespace, j.group_key AS "group", l.count, l.bytes, l.last, j.options
                FROM (SELECT lane, count(*) AS count, sum(size) AS bytes, min(seq) AS first, max(seq) AS last FROM queue_jobs GROUP BY lane) l
                JOIN queue_jobs j ON j.seq = l.first ORDER BY l.first`,
             )
             .all() as LaneRow[],
           delayed: db
-            .prepare('SELECT seq, lane, due FROM queue_jobs WHERE due IS NOT NULL')
+            .prepare('SELECT seq, lane, due, delay FROM queue_jobs WHERE due IS NOT NULL')
             .all() as Snapshot['delayed'],
+          expiring: db
+            .prepare('SELECT seq, lane, expires_at AS at FROM queue_jobs WHERE expires_at IS NOT NULL')
+            .all() as Snapshot['expiring'],
+          kept: db.prepare('SELECT topic, kept_since AS since FROM queue_topics').all() as Snapshot['kept'],
           dead: db.prepare('SELECT line, count(*) AS count FROM queue_dead GROUP BY line').all() as Snapshot['dead'],
           held: db
             .prepare(
@@ -556,14 +871,54 @@ export default defineStore({
         return rows;
       },
 
-      /** Dead letters of some lines, newest first. */
-      browseDead(lines: readonly number[], offset: number, limit: number): DeadRow[] {
+      /** One page of dead letters of some lines, newest first, ended before it is larger than `maxBytes`. */
+      browseDead(
+        lines: readonly number[],
+        offset: number,
+        limit: number,
+        maxBytes: number,
+        filter: DeadConditions,
+      ): { readonly rows: readonly DeadRow[]; readonly total: number; readonly cut: boolean } {
         const marks = lines.map(() => '?').join(', ');
-        return db
-          .prepare(
-            `SELECT ${DEAD_COLUMNS} FROM queue_dead WHERE line IN (${marks}) ORDER BY failed_at DESC, seq DESC LIMIT ? OFFSET ?`,
-          )
-          .all(...lines, limit, offset) as DeadRow[];
+        const conditions = [`line IN (${marks})`];
+        const values: (string | number)[] = [...lines];
+        for (const [condition, value] of [
+          ['function_id = ?', filter.functionId],
+          ['error_code = ?', filter.code],
+          ['instr(error, ?) > 0', filter.error],
+          ['failed_at >= ?', filter.since],
+          ['failed_at < ?', filter.until],
+        ] as const) {
+          if (value === undefined) continue;
+          conditions.push(condition);
+          values.push(value);
+        }
+        const where = conditions.join(' AND ');
+        const total = db
+          .prepare(`SELECT count(*) FROM queue_dead WHERE ${where}`)
+          .pluck()
+          .get(...values) as number;
+        const rows: DeadRow[] = [];
+        let bytes = 0;
+        const page = db.prepare(
+          `SELECT ${DEAD_COLUMNS} FROM queue_dead WHERE ${where} ORDER BY failed_at DESC, seq DESC LIMIT ? OFFSET ?`,
+        );
+        for (const row of page.iterate(...values, limit, offset) as IterableIterator<DeadRow>) {
+          bytes += row.size + (row.errors?.length ?? 0) + row.error.length;
+          if (rows.length > 0 && bytes > maxBytes) return { rows, total, cut: true };
+          rows.push(row);
+        }
+        return { rows, total, cut: false };
+      },
+
+      /** A job by its receipt, whatever became of it. `seq`: the number that the receipt tells, or -1. */
+      find(receipt: string, seq: number): Found | undefined {
+        const job = (bySeq.get(seq, receipt) ?? byLookup.get(receipt)) as JobRow | undefined;
+        if (job !== undefined) return { kind: 'job', job };
+        const dead = deadByReceipt.get({ id: receipt }) as DeadRow | undefined;
+        if (dead !== undefined) return { kind: 'dead', dead };
+        const ended = endedByReceipt.get(receipt) as KeptRow | undefined;
+        return ended === undefined ? undefined : { kind: 'ended', ended };
       },
 
       /** Keys of a line's dead letters, oldest first. */
@@ -580,3 +935,40 @@ export default defineStore({
 
 /** Values per delivery in `publish`. */
 export const DELIVERY_WIDTH = 8;
+/** Values per dead letter in `redrive`. */
+export const MOVE_WIDTH = 5;
+/** Ended jobs beyond a queue's count are forgotten at each so many'th of them. */
+const FORGET_EVERY = 64;
+
+/** A job with more than the usual fields, as it travels to the storage thread. */
+export type OptionsJob = {
+  readonly seq: number;
+  readonly line: number;
+  readonly lane: number;
+  readonly receipt: string;
+  readonly functionId: string;
+  readonly namespace: string;
+  readonly group: string | null;
+  readonly data: string;
+  readonly metadata: string | null;
+  readonly traceparent: string | null;
+  readonly baggage: string | null;
+  readonly createdAt: number;
+  readonly maxAttempts: number;
+  readonly backoffMs: number;
+  readonly due: number | null;
+  readonly delay: number | null;
+  readonly options: string | null;
+  readonly expiresAt: number | null;
+  readonly lookup: string | null;
+  readonly uniqueKey: string | null;
+  readonly uniqueUntil: number | null;
+};
+
+export type DeadConditions = {
+  readonly functionId?: string | undefined;
+  readonly code?: string | undefined;
+  readonly error?: string | undefined;
+  readonly since?: number | undefined;
+  readonly until?: number | undefined;
+};

@@ -1,5 +1,5 @@
 import type { TriggerBinding } from '../../core/worker-host.js';
-import type { Attempts } from './adapters/index.js';
+import type { SubscriptionSettings } from './adapters/index.js';
 import { DEFAULT_BACKOFF_MS, DEFAULT_CONCURRENCY, DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_MS } from './config.js';
 import { DEFAULT_MAX_BACKOFF_MS } from './job.js';
 
@@ -7,20 +7,6 @@ import { DEFAULT_MAX_BACKOFF_MS } from './job.js';
 export const DEFAULT_MAX_BACKLOG = 1_000_000;
 /** Payload that waits for one subscription, in UTF-16 units. */
 export const DEFAULT_MAX_BACKLOG_BYTES = 1024 ** 3;
-
-/** What a `durable:subscriber` trigger says about its deliveries; stored with the subscription. */
-export interface SubscriberSettings extends Attempts {
-  readonly fifo: boolean;
-  /** 0 pauses. */
-  readonly concurrency: number;
-  readonly timeoutMs: number;
-  readonly maxBackoffMs: number;
-  readonly maxBacklog: number;
-  readonly maxBacklogBytes: number;
-  readonly conditionFunctionId: string | undefined;
-  /** Raw JSON text of the trigger's metadata. */
-  readonly metadata: string | undefined;
-}
 
 /**
  * Reads a trigger's config: `{ topic | queue, condition_function_id?, queue_config? }`, keys of
@@ -31,7 +17,7 @@ export interface SubscriberSettings extends Attempts {
  */
 export function parseSubscriber(trigger: TriggerBinding): {
   readonly topic: string;
-  readonly settings: SubscriberSettings;
+  readonly settings: SubscriptionSettings;
 } {
   const config = asObject(trigger.config);
   const topic = [config['topic'], config['queue']].find((name) => typeof name === 'string' && name !== '');
@@ -61,8 +47,10 @@ export function parseSubscriber(trigger: TriggerBinding): {
       timeoutMs: number('timeoutMs', 'timeout_ms') || DEFAULT_TIMEOUT_MS,
       maxBacklog: number('maxBacklog', 'max_backlog') ?? DEFAULT_MAX_BACKLOG,
       maxBacklogBytes: number('maxBacklogBytes', 'max_backlog_bytes') ?? DEFAULT_MAX_BACKLOG_BYTES,
-      conditionFunctionId: typeof condition === 'string' && condition !== '' ? condition : undefined,
-      metadata: trigger.metadata?.json,
+      jitter: 0,
+      consumers: own['consumers'] === 'newest' ? 'newest' : 'replicas',
+      ...(typeof condition === 'string' && condition !== '' ? { conditionFunctionId: condition } : {}),
+      ...(trigger.metadata === undefined ? {} : { metadata: trigger.metadata.json }),
     },
   };
 }

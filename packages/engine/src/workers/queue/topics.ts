@@ -1,56 +1,32 @@
 /**
- * Durable topics: who subscribes, and what a publish becomes.
+ * Durable topics as this engine sees them: the triggers bound here, and the runner of each
+ * subscription. Who subscribes at all, what is kept and for how long is the broker's affair.
  *
- * A subscription is (topic, namespace, function) and lives longer than its triggers:
- *
- *   (first trigger binds) -> live
- *   live    -> offline    its last trigger's worker is gone: it keeps receiving
- *   live    -> ended      its last trigger was unregistered, or `iii::durable::unsubscribe`
- *   offline -> live       a trigger binds
- *   offline -> ended      nobody came for `SUBSCRIPTION_RETENTION_MS`
- *   ended   -> live       a trigger binds: what was left of its backlog is delivered
- *   ended   -> (gone)     after `SUBSCRIPTION_RETENTION_MS`, with its backlog; dead letters keep it
- *
- * A publish reaches every subscription that is live or offline. While a topic has none it holds its
- * messages, within bounds, for the next one.
+ *   (first trigger binds)  -> the broker makes or renews the subscription, then jobs run
+ *   last trigger unbinds   -> `offline` when its worker went away, `ended` when it was unregistered
  */
 import { toErrorBody } from '@trine/protocol';
 import type { Timer } from '../../core/clock.js';
 import type { TriggerBinding, UnbindReason, WorkerHost } from '../../core/worker-host.js';
-import type { Broker, Line, Message } from './adapters/index.js';
-import { topicBacklogFull } from './errors.js';
+import type { Broker, Line, LineSpec, Message, SubscriptionSettings } from './adapters/index.js';
 import type { LineRunner } from './line-runner.js';
-import { parseSubscriber, type SubscriberSettings } from './subscription.js';
+import { parseSubscriber } from './subscription.js';
 
-/** How long an offline subscription keeps receiving, and an ended one keeps its backlog, in milliseconds. */
-export const SUBSCRIPTION_RETENTION_MS = 7 * 24 * 3_600_000;
-/** How long a topic without subscriptions holds a message, in milliseconds. */
-export const HELD_RETENTION_MS = 24 * 3_600_000;
-export const MAX_HELD_MESSAGES = 10_000;
-/** Payload that one topic holds, in UTF-16 units. */
-export const MAX_HELD_BYTES = 64 * 1024 * 1024;
-/** Topics that hold messages. */
-export const MAX_HELD_TOPICS = 10_000;
 /** How often retention is looked at, in milliseconds. */
 const SWEEP_EVERY_MS = 10 * 60_000;
-/** Share of a backlog's bound at which the log warns. */
-const BACKLOG_WARNING = 0.8;
 
-export interface Subscription {
-  readonly line: Line;
-  readonly runner: LineRunner;
-  settings: SubscriberSettings;
+interface Subscription {
+  readonly spec: LineSpec;
+  line: Line | undefined;
   /** Bound triggers, the newest last. */
-  readonly triggers: Map<string, SubscriberSettings>;
-  trimming: boolean;
-  warned: boolean;
+  readonly triggers: Map<string, SubscriptionSettings>;
 }
 
 export class Topics {
   readonly #host: WorkerHost;
   readonly #broker: Broker;
   readonly #runnerOf: (line: Line) => LineRunner;
-  readonly #byTopic = new Map<string, Subscription[]>();
+  readonly #bySpec = new Map<string, Subscription>();
   readonly #byTrigger = new Map<string, Subscription>();
   #sweeper: Timer | undefined;
   #stopped = false;
@@ -59,58 +35,53 @@ export class Topics {
     this.#host = host;
     this.#broker = broker;
     this.#runnerOf = runnerOf;
-    for (const line of broker.lines()) {
-      if (line.kind === 'subscription') this.#add(line, JSON.parse(line.settings) as SubscriberSettings);
-    }
   }
 
-  /** Subscriptions that were live when the engine went down are offline until their workers are back. */
-  async start(): Promise<void> {
-    const now = this.#host.clock.now();
-    const unmarked = this.all().filter(({ line }) => line.offlineSince === undefined && line.endedAt === undefined);
-    await Promise.all(unmarked.map(({ line }) => this.#broker.setOffline(line, now)));
-    await this.#sweep();
+  start(): Promise<void> {
+    return this.#sweep();
   }
 
-  all(): Subscription[] {
-    return [...this.#byTopic.values()].flat();
+  /** Subscriptions of a topic, or all, in the order in which they were made. */
+  lines(topic?: string): Promise<readonly Line[]> {
+    return this.#broker.lines({ kind: 'subscription', ...(topic === undefined ? {} : { name: topic }) });
   }
 
-  of(topic: string): readonly Subscription[] {
-    return this.#byTopic.get(topic) ?? [];
+  /** The subscription of a function, live or not. */
+  async find(topic: string, functionId: string, namespace: string): Promise<Line | undefined> {
+    return (await this.lines(topic)).find((line) => line.functionId === functionId && line.namespace === namespace);
   }
 
-  find(line: Line): Subscription | undefined {
-    return this.of(line.name).find((subscription) => subscription.line === line);
+  /** Triggers bound on this engine. */
+  triggersOf(line: LineSpec): number {
+    return this.#bySpec.get(keyOf(line))?.triggers.size ?? 0;
   }
 
-  topics(): Set<string> {
-    return new Set([...this.#byTopic.keys(), ...this.#broker.heldTopics().keys()]);
+  /** Topics that have subscriptions or hold messages, in order. */
+  async names(): Promise<string[]> {
+    const lines = await this.lines();
+    return [...new Set([...lines.map(({ name }) => name), ...(await this.#broker.held()).keys()])].sort();
   }
 
   /** Messages that a topic without subscriptions holds. */
-  held(topic: string): number {
-    return this.#broker.held(topic).count;
+  async held(topic: string): Promise<number> {
+    return (await this.#broker.held()).get(topic)?.count ?? 0;
   }
 
-  /** Serves a trigger. Resolves after the subscription is on disk. */
+  /** Serves a trigger. Resolves after the subscription is stored. */
   async bind(trigger: TriggerBinding): Promise<void> {
     const { topic, settings } = parseSubscriber(trigger);
     const { namespace, functionId } = trigger;
+    const spec: LineSpec = { kind: 'subscription', name: topic, namespace, functionId };
+    const subscription = this.#subscription(spec);
     const before = this.#byTrigger.get(trigger.id);
-    const spec = { kind: 'subscription', name: topic, namespace, functionId } as const;
-    const { line, committed } = this.#broker.subscribe(spec, JSON.stringify(settings), settings.fifo, settings);
-    const subscription = this.find(line) ?? this.#add(line, settings);
     if (before !== undefined && before !== subscription) await this.#detach(trigger.id, before, 'unregistered');
-    subscription.settings = settings;
     subscription.triggers.delete(trigger.id);
     subscription.triggers.set(trigger.id, settings);
     this.#byTrigger.set(trigger.id, subscription);
     try {
-      await committed;
+      subscription.line = await this.#broker.subscribe(spec, settings);
     } catch (error) {
       await this.#detach(trigger.id, subscription, 'stopped');
-      if (this.#broker.find(spec) === undefined) this.#remove(subscription);
       throw error;
     }
     this.#apply(subscription);
@@ -126,23 +97,8 @@ export class Topics {
    *
    * @throws TrineError `topic_backlog_full`
    */
-  async publish(message: Message): Promise<void> {
-    const { topic } = message;
-    let active = this.#active(topic);
-    if (active.length === 0 && this.#heldFull(message) !== undefined) {
-      await this.#broker.dropHeld(topic, this.#host.clock.now() - HELD_RETENTION_MS);
-      active = this.#active(topic);
-      const full = active.length === 0 ? this.#heldFull(message) : undefined;
-      if (full !== undefined) throw topicBacklogFull(topic, full);
-    }
-    await this.#broker.publish(
-      message,
-      active.map(({ line, settings }) => ({
-        line,
-        attempts: { maxAttempts: settings.maxAttempts, backoffMs: settings.backoffMs },
-      })),
-    );
-    for (const subscription of active) this.#watchBacklog(subscription);
+  publish(message: Message): Promise<void> {
+    return this.#broker.publish(message);
   }
 
   /** Ends a subscription. Answers undefined when there is none, else how many messages were dropped. */
@@ -152,15 +108,17 @@ export class Topics {
     namespace: string,
     discardBacklog: boolean,
   ): Promise<number | undefined> {
-    const subscription = this.of(topic).find(
-      ({ line }) => line.functionId === functionId && line.namespace === namespace,
-    );
-    if (subscription === undefined) return undefined;
-    for (const id of subscription.triggers.keys()) this.#byTrigger.delete(id);
-    subscription.triggers.clear();
-    this.#apply(subscription);
-    await this.#broker.endSubscription(subscription.line, this.#host.clock.now());
-    return discardBacklog ? await this.#broker.dropBacklog(subscription.line) : 0;
+    const line = await this.find(topic, functionId, namespace);
+    if (line === undefined) return undefined;
+    const subscription = this.#bySpec.get(keyOf(line));
+    if (subscription !== undefined) {
+      for (const id of subscription.triggers.keys()) this.#byTrigger.delete(id);
+      subscription.triggers.clear();
+      this.#apply(subscription);
+    }
+    await this.#broker.leave(line, 'ended');
+    if (!discardBacklog || this.#broker.purge === undefined) return 0;
+    return (await this.#broker.purge(line, 'waiting')) + (await this.#broker.purge(line, 'delayed'));
   }
 
   stop(): void {
@@ -168,157 +126,59 @@ export class Topics {
     this.#sweeper?.cancel();
   }
 
-  #active(topic: string): readonly Subscription[] {
-    return this.of(topic).filter(({ line }) => line.endedAt === undefined);
-  }
-
-  #heldFull({ topic, data }: Message): string | undefined {
-    const { count, bytes } = this.#broker.held(topic);
-    if (count >= MAX_HELD_MESSAGES) return `${count} messages`;
-    if (count > 0 && bytes + data.length > MAX_HELD_BYTES) return `${bytes} bytes`;
-    if (count === 0 && this.#broker.heldTopics().size >= MAX_HELD_TOPICS)
-      return `messages beside ${MAX_HELD_TOPICS} other such topics`;
-    return undefined;
+  #subscription(spec: LineSpec): Subscription {
+    const key = keyOf(spec);
+    let subscription = this.#bySpec.get(key);
+    if (subscription === undefined) {
+      this.#bySpec.set(key, (subscription = { spec, line: undefined, triggers: new Map() }));
+    }
+    return subscription;
   }
 
   async #detach(triggerId: string, subscription: Subscription, reason: UnbindReason): Promise<void> {
-    const { line, triggers } = subscription;
+    const { line, triggers, spec } = subscription;
     if (this.#byTrigger.get(triggerId) === subscription) this.#byTrigger.delete(triggerId);
     triggers.delete(triggerId);
     this.#apply(subscription);
-    if (triggers.size > 0 || this.#stopped || reason === 'stopped') return;
-    const now = this.#host.clock.now();
-    if (reason === 'unregistered') await this.#broker.endSubscription(line, now);
-    else await this.#broker.setOffline(line, now);
+    if (triggers.size > 0) return;
+    if (this.#bySpec.get(keyOf(spec)) === subscription) this.#bySpec.delete(keyOf(spec));
+    if (line === undefined || this.#stopped || reason === 'stopped') return;
+    await this.#broker.leave(line, reason === 'unregistered' ? 'ended' : 'offline');
   }
 
   /** The newest trigger says how; the concurrency of all adds up, as each consumes for itself. */
-  #apply(subscription: Subscription): void {
-    const { runner, triggers, line } = subscription;
+  #apply({ line, triggers }: Subscription): void {
+    if (line === undefined) return;
+    const runner = this.#runnerOf(line);
     const newest = [...triggers.values()].at(-1);
     if (newest === undefined) {
       runner.setPolicy(undefined);
       return;
     }
-    subscription.settings = newest;
     runner.setPolicy({
       place: { topic: line.name },
       concurrency: [...triggers.values()].reduce((sum, { concurrency }) => sum + concurrency, 0),
       timeoutMs: newest.timeoutMs,
-      rules: { maxBackoffMs: newest.maxBackoffMs, jitter: 0 },
+      rules: { maxBackoffMs: newest.maxBackoffMs, jitter: newest.jitter },
       conditionFunctionId: newest.conditionFunctionId,
       metadata: newest.metadata,
+      consumers: newest.consumers,
+      deadLetterFunction: undefined,
     });
-  }
-
-  #watchBacklog(subscription: Subscription): void {
-    const { line, settings } = subscription;
-    const { waiting, delayed, bytes } = line.stats;
-    const share = Math.max((waiting + delayed) / settings.maxBacklog, bytes / settings.maxBacklogBytes);
-    if (share > 1 && !subscription.trimming) void this.#trim(subscription);
-    if (share < BACKLOG_WARNING / 2) subscription.warned = false;
-    if (share < BACKLOG_WARNING || subscription.warned) return;
-    subscription.warned = true;
-    this.#host.log.warn('the backlog of a subscription is nearly full: its oldest messages will expire', {
-      topic: line.name,
-      function: line.functionId,
-      waiting: waiting + delayed,
-      bytes,
-      max_backlog: settings.maxBacklog,
-      max_backlog_bytes: settings.maxBacklogBytes,
-    });
-  }
-
-  async #trim(subscription: Subscription): Promise<void> {
-    subscription.trimming = true;
-    const { line, settings } = subscription;
-    let expired = 0;
-    try {
-      for (;;) {
-        const { waiting, delayed, bytes } = line.stats;
-        const tooMany = waiting + delayed - settings.maxBacklog;
-        if (tooMany <= 0 && bytes <= settings.maxBacklogBytes) break;
-        const count = await this.#broker.expireOldest(line, Math.max(1, tooMany));
-        if (count === 0) break;
-        expired += count;
-      }
-    } catch (error) {
-      this.#host.log.error('old messages of a full subscription could not be dropped', {
-        topic: line.name,
-        error: toErrorBody(error).message,
-      });
-    }
-    subscription.trimming = false;
-    if (expired > 0) {
-      this.#host.log.warn('messages of a subscription expired: its backlog is full', {
-        topic: line.name,
-        function: line.functionId,
-        expired,
-      });
-    }
-  }
-
-  #add(line: Line, settings: SubscriberSettings): Subscription {
-    const subscription = {
-      line,
-      runner: this.#runnerOf(line),
-      settings,
-      triggers: new Map(),
-      trimming: false,
-      warned: false,
-    };
-    const others = this.#byTopic.get(line.name);
-    if (others === undefined) this.#byTopic.set(line.name, [subscription]);
-    else others.push(subscription);
-    return subscription;
-  }
-
-  #remove(subscription: Subscription): void {
-    const { name } = subscription.line;
-    const rest = this.of(name).filter((other) => other !== subscription);
-    if (rest.length === 0) this.#byTopic.delete(name);
-    else this.#byTopic.set(name, rest);
   }
 
   async #sweep(): Promise<void> {
-    const now = this.#host.clock.now();
     try {
-      for (const topic of [...this.#broker.heldTopics().keys()]) {
-        const expired = await this.#broker.dropHeld(topic, now - HELD_RETENTION_MS);
-        if (expired > 0)
-          this.#host.log.warn('messages of a topic expired: nobody subscribed within a day', { topic, expired });
-      }
-      for (const subscription of this.all()) await this.#retire(subscription, now);
+      await this.#broker.sweep();
     } catch (error) {
-      this.#host.log.error('retention of topics could not be applied: trying again later', {
+      this.#host.log.error('retention could not be applied: trying again later', {
         error: toErrorBody(error).message,
       });
     }
     if (!this.#stopped) this.#sweeper = this.#host.clock.setTimer(() => void this.#sweep(), SWEEP_EVERY_MS);
   }
+}
 
-  async #retire(subscription: Subscription, now: number): Promise<void> {
-    const { line } = subscription;
-    if (
-      line.offlineSince !== undefined &&
-      line.endedAt === undefined &&
-      now - line.offlineSince >= SUBSCRIPTION_RETENTION_MS
-    ) {
-      this.#host.log.warn('a subscription ended: its worker was away for too long', {
-        topic: line.name,
-        function: line.functionId,
-      });
-      await this.#broker.endSubscription(line, now);
-    }
-    if (line.endedAt === undefined || now - line.endedAt < SUBSCRIPTION_RETENTION_MS) return;
-    const dropped = await this.#broker.dropBacklog(line);
-    if (dropped > 0)
-      this.#host.log.warn('the backlog of an ended subscription was dropped', {
-        topic: line.name,
-        function: line.functionId,
-        dropped,
-      });
-    await this.#broker.removeLine(line);
-    if (this.#broker.find(line) === undefined) this.#remove(subscription);
-  }
+function keyOf({ name, namespace, functionId }: LineSpec): string {
+  return `${name}\u0000${namespace}\u0000${functionId}`;
 }

@@ -1,0 +1,283 @@
+/** Jobs that end without running: cancelled, expired, purged, or done after all by a late answer. */
+import { toErrorBody } from '@trine/protocol';
+import type { EndedRow, Found, JobRow } from '../../store.js';
+import type { JobRecord, JobState, PurgeTarget } from '../index.js';
+import { Alarm, type Entry } from './alarm.js';
+import { CHUNK, failuresOf, isClosed, NO_FAILURES, type BuiltinCore, type BuiltinLease } from './core.js';
+import type { Delays } from './delays.js';
+import type { Lane } from './lane.js';
+import type { BuiltinLine } from './line.js';
+import { seqOf } from './receipt.js';
+import type { Windows } from './window.js';
+
+interface Expiring extends Entry {
+  readonly lane: Lane;
+}
+
+export class Withdrawals {
+  readonly #core: BuiltinCore;
+  readonly #delays: Delays;
+  readonly #windows: Windows;
+  readonly #expiring: Alarm<Expiring>;
+
+  constructor(core: BuiltinCore, delays: Delays, windows: Windows) {
+    this.#core = core;
+    this.#delays = delays;
+    this.#windows = windows;
+    this.#expiring = new Alarm(
+      core.host.clock,
+      () => core.host.clock.now(),
+      (due) => void this.#expire(due),
+    );
+  }
+
+  /** @param at - wall clock, milliseconds */
+  expireAt(lane: Lane, seq: number, at: number): void {
+    this.#expiring.push({ due: at, seq, lane, dropped: false });
+  }
+
+  async find(receipt: string): Promise<Found | undefined> {
+    return this.#core.store.read<Found | undefined>('find', receipt, seqOf(receipt));
+  }
+
+  async lookup(receipt: string): Promise<JobRecord | undefined> {
+    const leased = this.#core.leases.get(seqOf(receipt));
+    if (leased?.job.receipt === receipt) return runningRecord(leased);
+    const ended = this.#core.ended.get(receipt);
+    if (ended !== undefined) return ended;
+    const found = await this.find(receipt);
+    return found === undefined ? this.#core.ended.get(receipt) : this.#recordOf(found);
+  }
+
+  /** Takes a waiting or delayed job back. Answers the state it is in afterwards. */
+  async cancel(receipt: string): Promise<JobState | undefined> {
+    for (;;) {
+      const found = await this.find(receipt);
+      if (found?.kind !== 'job') return (await this.lookup(receipt))?.state;
+      if (this.#core.leases.has(found.job.seq)) return 'running';
+      const lane = this.#laneOf(found.job);
+      if (lane === undefined) return undefined;
+      if (await this.end(lane, found.job, 'cancelled')) return 'cancelled';
+      // It moved while we looked: it runs, or it has ended.
+      if (this.#core.leases.has(found.job.seq)) return 'running';
+      await this.#core.store.read('load', []);
+      const ended = this.#core.ended.get(receipt);
+      if (ended !== undefined) return ended.state;
+    }
+  }
+
+  /** Ends one job unless it runs or has ended. */
+  async end(lane: Lane, job: JobRow | EndedRow, state: JobState): Promise<boolean> {
+    const own = await this.#take(lane, job.seq);
+    if (own === undefined) return false;
+    await this.#core.commitEnd('endMany', [job.seq]);
+    void this.#settled(own, job.seq);
+    this.#core.record(own.line, job, state);
+    this.#core.jobEnded(own, job.size);
+    this.#core.wake(own);
+    return true;
+  }
+
+  /** The handler answered after its lease had timed out. */
+  async finishLate({ job, lane }: BuiltinLease): Promise<boolean> {
+    const own = await this.#take(lane, job.seq);
+    if (own === undefined) return false;
+    await this.#core.commitEnd('endMany', [job.seq]);
+    void this.#settled(own, job.seq);
+    this.#core.record(own.line, job, 'done');
+    this.#core.jobEnded(own, job.data.length);
+    this.#core.wake(own);
+    return true;
+  }
+
+  /** Drops what waits or is delayed. Answers how many jobs went. */
+  async purge(line: BuiltinLine, what: Exclude<PurgeTarget, 'dead'>, state: JobState): Promise<number> {
+    return what === 'delayed' ? this.#purgeDelayed(line, state) : this.dropOldest(line, Infinity, state);
+  }
+
+  /** Ends the oldest jobs of a line that do not run, up to `count`. */
+  async dropOldest(line: BuiltinLine, count: number, state: JobState, countExpired = false): Promise<number> {
+    let ended = 0;
+    for (const lane of [...line.lanes.values()]) {
+      while (ended < count) {
+        await lane.loaded();
+        const limit = Math.min(CHUNK, count - ended);
+        const dropped = lane.drop(limit);
+        if (dropped.length > 0) {
+          const seqs = dropped.map(({ seq }) => seq);
+          if (countExpired) await this.#core.commitEnd('expire', line.id, seqs);
+          else await this.#core.commitEnd('endMany', seqs);
+          for (const job of dropped) {
+            this.#core.record(line, job, state);
+            this.#core.jobEnded(lane, job.data.length);
+          }
+          ended += dropped.length;
+          continue;
+        }
+        if (!lane.hasMoreStored || lane.merged) break;
+        if (lane.known.size > 0) {
+          // Some of what is stored beyond the cursor may be running: a page knows which.
+          await this.#windows.readPage(lane);
+          continue;
+        }
+        // Nothing of the lane is in memory: what is stored beyond the cursor is nobody's yet.
+        lane.startLoad();
+        const rows = await this.#core.store
+          .write<EndedRow[]>('endStored', lane.id, lane.cursor, limit, countExpired ? line.id : null)
+          .finally(() => lane.endLoad());
+        for (const row of rows) {
+          this.#core.record(line, row, state);
+          this.#core.jobEnded(lane, row.size);
+        }
+        ended += rows.length;
+        const lastEnded = rows.at(-1)?.seq;
+        if (lastEnded !== undefined) lane.cursor = Math.max(lane.cursor, lastEnded);
+        if (rows.length < limit) {
+          this.#core.wake(lane);
+          break;
+        }
+      }
+      if (ended >= count) break;
+    }
+    if (countExpired) line.expired += ended;
+    return ended;
+  }
+
+  stop(): void {
+    this.#expiring.stop();
+  }
+
+  async #purgeDelayed(line: BuiltinLine, state: JobState): Promise<number> {
+    let ended = 0;
+    const seqs = this.#delays.of(line);
+    for (let i = 0; i < seqs.length; i += CHUNK) {
+      const rows = await this.#core.store.read<JobRow[]>('load', seqs.slice(i, i + CHUNK));
+      const taken: { readonly row: JobRow; readonly lane: Lane }[] = [];
+      for (const row of rows) {
+        const lane = this.#delays.get(row.seq)?.lane.current;
+        if (lane !== undefined && this.#delays.remove(row.seq)) taken.push({ row, lane });
+      }
+      await this.#core.commitEnd(
+        'endMany',
+        taken.map(({ row }) => row.seq),
+      );
+      for (const { row, lane } of taken) {
+        this.#core.record(line, { ...this.#core.jobOf(row) }, state);
+        this.#core.jobEnded(lane, row.size);
+        this.#core.wake(lane);
+      }
+      ended += taken.length;
+    }
+    return ended;
+  }
+
+  async #expire(due: readonly Expiring[]): Promise<void> {
+    try {
+      for (let i = 0; i < due.length; i += CHUNK) {
+        const some = due.slice(i, i + CHUNK);
+        const rows = await this.#core.store.read<JobRow[]>(
+          'load',
+          some.map(({ seq }) => seq),
+        );
+        const lanes = new Map(some.map(({ seq, lane }) => [seq, lane]));
+        // One that runs is looked at again when it comes back.
+        for (const row of rows) await this.end((lanes.get(row.seq) as Lane).current, row, 'expired');
+      }
+    } catch (error) {
+      if (isClosed(error)) return;
+      this.#core.host.log.error('expired jobs could not be ended', { error: toErrorBody(error).message });
+    }
+  }
+
+  /** Takes a job out of whatever it waits in. Answers its lane, or undefined when it runs or has ended. */
+  async #take(from: Lane, seq: number): Promise<Lane | undefined> {
+    await from.current.loaded();
+    const lane = from.current;
+    if (this.#core.leases.has(seq)) return undefined;
+    if (lane.remove(seq) !== undefined || this.#delays.remove(seq)) return lane;
+    if (seq <= lane.cursor || seq > lane.last || this.#windows.withdrawn.has(seq)) return undefined;
+    this.#windows.withdrawn.add(seq);
+    return lane;
+  }
+
+  async #settled(lane: Lane, seq: number): Promise<void> {
+    if (!this.#windows.withdrawn.has(seq)) return;
+    await lane.loaded(); // a read that began before the commit
+    this.#windows.withdrawn.delete(seq);
+  }
+
+  #laneOf(row: JobRow): Lane | undefined {
+    const delayed = this.#delays.get(row.seq);
+    if (delayed !== undefined) return delayed.lane.current;
+    for (const lane of this.#core.linesById.get(row.line)?.lanes.values() ?? []) if (lane.id === row.lane) return lane;
+    return undefined;
+  }
+
+  #recordOf(found: Found): JobRecord | undefined {
+    const nameOf = (id: number): Pick<JobRecord, 'kind' | 'name'> => {
+      const line = this.#core.linesById.get(id);
+      return { kind: line?.kind ?? 'queue', name: line?.name ?? '' };
+    };
+    if (found.kind === 'ended') {
+      const { line, state, receipt, functionId, namespace, attempts, createdAt, endedAt, errors } = found.ended;
+      return {
+        ...nameOf(line),
+        state: state as JobState,
+        receipt,
+        functionId,
+        namespace,
+        attempts,
+        failures: failuresOf(errors),
+        createdAt,
+        endedAt,
+      };
+    }
+    if (found.kind === 'dead') {
+      const { line, receipt, functionId, namespace, attempts, createdAt, failedAt, error, errorCode, errors } =
+        found.dead;
+      return {
+        ...nameOf(line),
+        state: 'dead',
+        receipt,
+        functionId,
+        namespace,
+        attempts,
+        failures: failuresOf(errors),
+        createdAt,
+        endedAt: failedAt,
+        error,
+        code: errorCode,
+      };
+    }
+    const { job } = found;
+    const leased = this.#core.leases.get(job.seq);
+    if (leased !== undefined) return runningRecord(leased);
+    const delayed = this.#delays.get(job.seq);
+    return {
+      ...nameOf(job.line),
+      state: delayed === undefined ? 'waiting' : 'delayed',
+      receipt: job.receipt,
+      functionId: job.functionId,
+      namespace: job.namespace,
+      attempts: job.attempts,
+      failures: job.errors === null ? NO_FAILURES : failuresOf(job.errors),
+      createdAt: job.createdAt,
+      dueAt: delayed?.due,
+    };
+  }
+}
+
+function runningRecord({ job, line, startedAt }: BuiltinLease): JobRecord {
+  return {
+    state: 'running',
+    receipt: job.receipt,
+    kind: line.kind,
+    name: line.name,
+    functionId: job.functionId,
+    namespace: job.namespace,
+    attempts: job.attempts,
+    failures: job.failures,
+    createdAt: job.createdAt,
+    startedAt,
+  };
+}
