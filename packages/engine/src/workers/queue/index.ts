@@ -89,6 +89,7 @@ export const queueWorker = defineWorker<QueueWorkerConfig>({
         await queues.configure(namedQueues(next));
       },
       drain,
+      isIdle: () => [...runners.values()].every((runner) => runner.isIdle),
       stop,
     };
   },
