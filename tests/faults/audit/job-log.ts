@@ -17,6 +17,7 @@ export interface Lease {
   readonly job: JobRecord;
   /** The connection, process or engine that it hangs on. A name that is used once: what is gone does not come back. */
   readonly holder: string;
+  readonly attempt: number;
   state: 'open' | 'succeeded' | 'failed' | 'lost';
 }
 
@@ -26,6 +27,9 @@ export interface DeadLetter {
   readonly error_code: string;
   readonly retries: number;
 }
+
+/** Losses in a row after which a job is dead-lettered as `worker_lost`. */
+export const LOSSES_THAT_END = 11;
 
 export interface JobRecord {
   readonly id: string;
@@ -127,7 +131,6 @@ export class JobLog {
       this.#auditor.tell('I1', `ghost: ${id} was delivered and never sent`);
       return undefined;
     }
-    this.running++;
     this.starts++;
     job.firstStart ??= ++this.#step;
     if (facts === undefined) this.#auditor.tell('I4', `${id}: delivered without a receipt`);
@@ -141,9 +144,14 @@ export class JobLog {
       this.#auditor.tell('I2', `${id}: delivered again after it succeeded on ${answered.holder}`);
     this.#checkOrder(job);
     if (job.lost > 0) this.redelivered++;
-    const lease: Lease = { job, holder, state: 'open' };
-    job.open.add(lease);
-    this.#open.add(lease);
+    const lease: Lease = { job, holder, attempt: facts?.attempt ?? 0, state: 'open' };
+    // It was on its way when the one who sent it went.
+    if (this.#gone.has(holder)) this.#lose(lease);
+    else {
+      this.running++;
+      job.open.add(lease);
+      this.#open.add(lease);
+    }
     return lease;
   }
 
@@ -168,12 +176,10 @@ export class JobLog {
     this.#gone.add(holder);
     for (const lease of this.#open) {
       if (lease.holder !== holder) continue;
-      lease.state = 'lost';
       this.#open.delete(lease);
       lease.job.open.delete(lease);
-      lease.job.lost++;
-      this.lost++;
       this.running--;
+      this.#lose(lease);
     }
   }
 
@@ -181,7 +187,7 @@ export class JobLog {
    * The end: everything acknowledged was handled or lies in the dead letters, nothing exists twice.
    *
    * @param deadLetters - all of the queue
-   * @param mayDie - may this job be there?
+   * @param mayDie - may this job be there, for the failures of its handler?
    */
   audit(deadLetters: readonly DeadLetter[], mayDie: (id: string) => boolean): void {
     const dead = new Map(deadLetters.map((letter) => [letter.message_receipt_id, letter]));
@@ -196,7 +202,11 @@ export class JobLog {
       if (job.receipt !== undefined && job.succeeded === 0 && letter === undefined)
         this.#auditor.tell('I1', `lost: ${job.id} (receipt ${job.receipt}) was acknowledged and is gone`);
       if (letter === undefined) continue;
-      if (!mayDie(job.id)) this.#auditor.tell('I4', `${job.id} is dead-lettered (${letter.error_code}) without a reason`);
+      const isLost = letter.error_code === 'worker_lost';
+      if (isLost && job.lost < LOSSES_THAT_END)
+        this.#auditor.tell('I4', `${job.id} is dead-lettered as lost after ${job.lost} losses`);
+      if (!isLost && !mayDie(job.id))
+        this.#auditor.tell('I4', `${job.id} is dead-lettered (${letter.error_code}) without a reason`);
       if (letter.retries > job.failed)
         this.#auditor.tell('I4', `${job.id}: ${letter.retries} attempts after ${job.failed} failures`);
       const answered = this.#heardOf(job);
@@ -212,10 +222,17 @@ export class JobLog {
     job.receipts.add(receipt);
     // A failure whose answer did not arrive is not charged; one that was charged once stays so.
     if (attempt > job.failed + 1)
-      this.#auditor.tell('I4', `${job.id}: attempt ${attempt} after ${job.failed} failures: something else was charged`);
+      this.#auditor.tell(
+        'I4',
+        `${job.id}: attempt ${attempt} after ${job.failed} failures: something else was charged`,
+      );
     if (attempt < job.lastAttempt)
-      this.#auditor.tell('I4', `${job.id}: attempt ${attempt} after attempt ${job.lastAttempt}: a failure was forgotten`);
-    if (this.#heardOf(job)?.state === 'failed' && attempt <= job.lastAttempt)
+      this.#auditor.tell(
+        'I4',
+        `${job.id}: attempt ${attempt} after attempt ${job.lastAttempt}: a failure was forgotten`,
+      );
+    const answered = this.#heardOf(job);
+    if (answered?.state === 'failed' && attempt <= answered.attempt)
       this.#auditor.tell('I4', `${job.id}: attempt ${attempt} again, though it failed: a failure was not charged`);
     job.lastAttempt = attempt;
   }
@@ -251,6 +268,12 @@ export class JobLog {
   /** The last answer, if the engine that runs now must have heard it. */
   #heardOf({ last }: JobRecord): Lease | undefined {
     return last === undefined || this.#gone.has(last.holder) ? undefined : last;
+  }
+
+  #lose(lease: Lease): void {
+    lease.state = 'lost';
+    lease.job.lost++;
+    this.lost++;
   }
 
   /** @returns whether the engine may have heard it */
