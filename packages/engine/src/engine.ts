@@ -99,6 +99,7 @@ export async function createEngine(options: EngineOptions = {}): Promise<Engine>
       telemetry: engine().telemetry,
       heartbeat: options.heartbeat,
       sessionLimits: options.limits,
+      pressure: engine().pressure,
     }),
   });
   const project = await Project.open({
@@ -158,7 +159,7 @@ export class Engine {
       log,
       record: (recorder) => (this.core.router.recorder = recorder),
     });
-    this.#storage = new StorageThreads({ projectDir: cwd, dataDir });
+    this.#storage = new StorageThreads({ projectDir: cwd, dataDir, log: log.for('iii::storage') });
     this.#builtIns = new BuiltIns({
       core: this.core,
       storage: this.#storage,
@@ -184,6 +185,11 @@ export class Engine {
   /** Ports by the name of what listens on them: `iii-worker-manager`, `iii-worker-manager#1`, `http`, ... */
   get ports(): Readonly<Record<string, number>> {
     return Object.fromEntries(this.#ports);
+  }
+
+  /** @internal Tells when workers must not be read: more waits for the disk than it takes. */
+  get pressure(): StorageThreads['pressure'] {
+    return this.#storage.pressure;
   }
 
   /** Where workers connect, e.g. `ws://127.0.0.1:49134`. */

@@ -10,6 +10,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { WebSocketServer, type RawData, type WebSocket } from 'ws';
 import type { Core } from '../core/core.js';
 import type { Log } from '../core/log.js';
+import type { Registration } from '../core/worker-host.js';
 import { MAX_MESSAGE_BYTES } from '../core/message-limit.js';
 import { RemoteSession, type SessionLimits } from '../core/remote-session.js';
 import type { SessionAccess } from '../core/session-access.js';
@@ -54,6 +55,12 @@ export interface WorkerListenerOptions {
   readonly who: string;
   readonly heartbeat?: Partial<HeartbeatOptions>;
   readonly sessionLimits?: Partial<SessionLimits>;
+  /** Tells when sockets must not be read, because too much waits for the disk, and when they may be again. */
+  readonly pressure?: Pressure;
+}
+
+export interface Pressure {
+  on(listener: (isPressed: boolean) => void): Registration;
 }
 
 /** How often clients over the handshake timeout are looked for, in milliseconds. */
@@ -89,6 +96,8 @@ export class WorkerListener {
   #door: Pick<WorkerPortSettings, 'gate' | 'allowedOrigins'> | undefined;
   /** Connections that the engine has ended: nobody comes back to them. */
   readonly #ended = new WeakSet<WebSocket>();
+  readonly #pressure: Registration | undefined;
+  #isPressed = false;
   #drained = false;
   #stopped = false;
 
@@ -104,6 +113,10 @@ export class WorkerListener {
       clientTracking: false,
     });
     this.#channelSockets = new ChannelSockets(options.core, this.#wss);
+    this.#pressure = options.pressure?.on((isPressed) => {
+      this.#isPressed = isPressed;
+      for (const { transport } of this.#sockets) transport?.hold(isPressed);
+    });
     this.#wss.on('headers', (headers) => headers.push(CAPABILITIES));
   }
 
@@ -168,6 +181,7 @@ export class WorkerListener {
     // Those that connected and have not asked for anything yet: a closed server looks after them no more.
     for (const { server } of this.#listening) server.closeAllConnections();
     this.#heartbeat.stop();
+    this.#pressure?.remove();
     await Promise.all([this.#channelSockets.stop(), ...this.#endConnections()]);
   }
 
@@ -249,6 +263,7 @@ export class WorkerListener {
 
   #acceptWorker(ws: WebSocket, socket: Socket, request: IncomingMessage, access: SessionAccess | undefined): void {
     const transport = new WorkerSocket(ws, socket);
+    if (this.#isPressed) transport.hold(true);
     const session = new RemoteSession(this.#core, transport, {
       address: socket.remoteAddress,
       userAgent: request.headers['user-agent'],
@@ -268,7 +283,7 @@ export class WorkerListener {
     this.#heartbeat.watch(
       ws,
       socket,
-      () => session.executing.size > 0,
+      () => session.executing.size > 0 || this.#isPressed,
       (silentMs) => {
         this.#log.warn('worker cut off: no byte came from it', {
           worker: session.label,

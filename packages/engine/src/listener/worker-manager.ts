@@ -11,7 +11,7 @@ import type { HeartbeatOptions } from './heartbeat.js';
 import { accessKeys, rulesOf } from './access-config.js';
 import { Gate } from './gate.js';
 import { tlsConfig, TlsFiles } from './tls-files.js';
-import { WorkerListener } from './worker-listener.js';
+import { WorkerListener, type Pressure } from './worker-listener.js';
 
 /** The port of the reference, which every client tries first. */
 export const DEFAULT_WORKER_PORT = 49_134;
@@ -36,6 +36,7 @@ export interface WorkerManagerParts {
   readonly telemetry: TelemetrySink;
   readonly heartbeat?: Partial<HeartbeatOptions> | undefined;
   readonly sessionLimits?: Partial<SessionLimits> | undefined;
+  readonly pressure?: Pressure | undefined;
 }
 
 /** @param parts - asked for at start: what the port hands its sessions to */
@@ -46,7 +47,7 @@ export function workerManager(parts: () => WorkerManagerParts): WorkerDefinition
     description: 'The WebSocket port that workers connect to.',
     config,
     async start(host, settings) {
-      const { core, telemetry, heartbeat, sessionLimits } = parts();
+      const { core, telemetry, heartbeat, sessionLimits, pressure } = parts();
       const who = host.entryName;
       const listener = new WorkerListener({
         core,
@@ -54,6 +55,7 @@ export function workerManager(parts: () => WorkerManagerParts): WorkerDefinition
         who,
         ...(heartbeat === undefined ? {} : { heartbeat }),
         ...(sessionLimits === undefined ? {} : { sessionLimits }),
+        ...(pressure === undefined ? {} : { pressure }),
       });
       let current: Door | undefined;
       const listen = async (next: Settings): Promise<void> => {

@@ -32,6 +32,8 @@ export class WorkerSocket implements Transport {
   /** Told when the peer has taken what was buffered. */
   onDrain: (() => void) | undefined;
   onTerminate: ((reason: string) => void) | undefined;
+  #isPaused = false;
+  #isHeld = false;
   readonly #flush = (): void => this.flush();
 
   constructor(ws: WebSocket, socket: Socket) {
@@ -62,11 +64,20 @@ export class WorkerSocket implements Transport {
   }
 
   pauseReading(): void {
+    this.#isPaused = true;
     this.#ws.pause();
   }
 
   resumeReading(): void {
-    this.#ws.resume();
+    this.#isPaused = false;
+    if (!this.#isHeld) this.#ws.resume();
+  }
+
+  /** Reads nothing while the engine has more to store than the disk takes, whatever the session wants. */
+  hold(isHeld: boolean): void {
+    this.#isHeld = isHeld;
+    if (isHeld) this.#ws.pause();
+    else if (!this.#isPaused) this.#ws.resume();
   }
 
   ping(payload: string): void {

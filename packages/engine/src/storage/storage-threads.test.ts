@@ -1,7 +1,8 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { existsSync, statSync } from 'node:fs';
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import { tempFolder, type TempFolder } from '@trine/testing';
+import { tempFolder, waitFor, type TempFolder } from '@trine/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { builtUrl } from '../core/built-url.js';
 import { StorageThreads } from './storage-threads.js';
@@ -115,16 +116,101 @@ describe('storage', () => {
     await threads.stop();
   });
 
-  it('bounds what waits for the disk', async () => {
-    const store = await storage().open({ module });
+  it('bounds what waits for the disk, and tells before the bound who should rest', async () => {
+    const threads = storage();
+    const pressed: boolean[] = [];
+    threads.pressure.on((isPressed) => pressed.push(isPressed));
+    const store = await threads.open({ module });
     const block = 'x'.repeat(10_000_000);
-    const results = await Promise.allSettled(
-      Array.from({ length: 10 }, (_, i) => store.write('add', block + String(i))),
-    );
-    expect(results.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThan(4);
+    const writes = Array.from({ length: 20 }, (_, i) => store.write('add', block + String(i)));
+    expect(pressed).toEqual([true]);
+    expect(threads.health().waitingBytes).toBeGreaterThan(64 * 1024 * 1024);
+    const results = await Promise.allSettled(writes);
+    expect(results.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThan(6);
     expect(results.find(({ status }) => status === 'rejected')).toMatchObject({
       reason: { code: 'storage_overloaded', retryable: true },
     });
     await store.write('add', 'goes on');
+    expect(pressed).toEqual([true, false]);
+  });
+
+  it('writes unsynced operations into the same order, and those for memory nowhere', async () => {
+    const threads = storage();
+    const store = await threads.open({ module });
+    const normal = store.as('normal');
+    await Promise.all([store.write('add', 'a'), normal.write('add', 'b'), store.write('add', 'c')]);
+    await normal.write('add', 'd');
+    expect(await store.read('all')).toEqual(['a', 'b', 'c', 'd']);
+    const inMemory = store.as('memory');
+    await inMemory.write('add', 'e');
+    expect(await inMemory.read('all')).toEqual(['e']);
+    expect(await normal.read('all')).toEqual(['a', 'b', 'c', 'd']);
+    // While the log may have unsynced commits, a mark says so; a clean stop takes it away.
+    expect(existsSync(join(dataDir, 'engine.db-relaxed'))).toBe(true);
+    await threads.stop();
+    expect(existsSync(join(dataDir, 'engine.db-relaxed'))).toBe(false);
+  });
+
+  it('keeps the log small under a steady load, and leaves none behind', async () => {
+    const threads = storage();
+    const store = await threads.open({ module });
+    const block = 'x'.repeat(1_000_000);
+    let largest = 0;
+    for (let i = 0; i < 150; i++) {
+      await store.write('add', `${block}${i}`);
+      largest = Math.max(largest, statSync(join(dataDir, 'engine.db-wal')).size);
+    }
+    expect(largest).toBeLessThan(80 * 1024 * 1024);
+    // Without checkpoints everything would be in the log still.
+    expect(statSync(join(dataDir, 'engine.db')).size).toBeGreaterThan(50 * 1024 * 1024);
+    await threads.stop();
+    expect(existsSync(join(dataDir, 'engine.db-wal'))).toBe(false);
+  });
+
+  it('moves a damaged row to the quarantine instead of serving it', async () => {
+    const first = storage();
+    const store = await first.open({ module });
+    await Promise.all(['a', 'b', 'c'].map((text) => store.write('add', text)));
+    await first.stop();
+    const db = new Database(join(dataDir, 'engine.db'));
+    db.exec("DROP TRIGGER notes_crc_update; UPDATE notes SET text = 'x' WHERE text = 'b'");
+    db.close();
+    const second = storage();
+    const again = await second.open({ module });
+    await expect(again.read('all')).rejects.toMatchObject({ code: 'storage_row_damaged' });
+    await waitFor(() => second.health().quarantined.length > 0, { what: 'the row to be moved' });
+    expect(second.health().quarantined).toEqual([
+      {
+        file: join(dataDir, 'engine.db'),
+        table: 'notes',
+        rowid: 2,
+        reason: 'its bytes do not match its checksum',
+        foundAt: expect.any(Number) as number,
+      },
+    ]);
+    expect(await again.read('all')).toEqual(['a', 'c']);
+    await second.stop();
+    // The next run names it too.
+    const third = storage();
+    await third.open({ module });
+    expect(third.health().quarantined).toMatchObject([{ table: 'notes', rowid: 2 }]);
+  });
+
+  it('refuses a log that SQLite would read only in part, and names the place', async () => {
+    const threads = storage();
+    const store = await threads.open({ module });
+    for (let i = 0; i < 5; i++) await store.write('add', `note ${i}`);
+    const copy = join(folder.path, 'copy');
+    await cp(dataDir, copy, { recursive: true });
+    await threads.stop();
+    const log = await readFile(join(copy, 'engine.db-wal'));
+    const frames = (log.length - 32) / (24 + 4096);
+    log[log.length - 3 * (24 + 4096) + 100]! ^= 1;
+    await writeFile(join(copy, 'engine.db-wal'), log);
+    dataDir = copy;
+    await expect(storage().open({ module })).rejects.toMatchObject({
+      code: 'storage_damaged',
+      message: expect.stringContaining(`at byte ${32 + (frames - 3) * (24 + 4096)}`) as string,
+    });
   });
 });

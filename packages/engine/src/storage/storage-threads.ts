@@ -1,228 +1,181 @@
 /**
- * The main thread's side of storage: one writer thread for all durable writes, one reader thread for
- * scans, both started when the first store opens.
- *
- * At most `MAX_BATCHES` messages are under way to a thread; operations that come meanwhile travel
- * together in the next one, so groups grow with the load. A full message leaves at once, others at
- * the end of the turn.
+ * Storage as the engine sees it: one writer thread for all durable writes, one reader thread for scans,
+ * both started when the first store opens, and a checkpointer, started when a log has first grown.
  */
 import { join, resolve } from 'node:path';
-import { Worker } from 'node:worker_threads';
-import { TrineError } from '@trine/protocol';
-import { builtUrl } from '../core/built-url.js';
-import type { OpenStoreOptions, Storage, Store, StoreValue } from '../core/store.js';
-import { StorageCode } from './errors.js';
-import {
-  ANSWER_WIDTH,
-  OPERATION_WIDTH,
-  READ,
-  WRITE,
-  type Failure,
-  type FromThread,
-  type ToThread,
-} from './messages.js';
+import { toErrorBody } from '@trine/protocol';
+import { Emitter } from '../core/emitter.js';
+import { silentLog, type Log } from '../core/log.js';
+import type { OpenStoreOptions, QuarantinedRow, Storage, StorageHealth, Store, StoreValue } from '../core/store.js';
+import { IN_MEMORY } from './connection.js';
+import { FileStates } from './file-states.js';
+import { READ, WRITE, WRITE_NORMAL, type ThreadEvent } from './messages.js';
+import { closedError, StorageThread } from './storage-thread.js';
 
-/**
- * Messages of operations under way to one thread: enough that it finds the next group when it comes
- * back from a sync, few enough that groups grow with the load. (Measured: 2 leave it waiting, more
- * than 4 only make groups smaller.)
- */
-const MAX_BATCHES = 4;
-/**
- * Operations gathered in one turn that leave before the turn ends, so that the thread works on the
- * first while the main thread still reads the rest. (Measured at 256 enqueues in flight: 40,000/s
- * when all leave at the end of the turn, 52,000/s with 32.)
- */
-const EAGER_OPERATIONS = 32;
-/** Bytes of operations that may wait for the disk; above it writes are refused. */
-const MAX_WAITING_BYTES = 64 * 1024 * 1024;
-/** Rough bytes of an operation beside its strings, for the bound above. */
-const OPERATION_BYTES = 128;
+/** Rows of the quarantine that are remembered for health; the file has them all. */
+const MAX_TOLD_ROWS = 100;
 
 export interface StorageOptions {
   readonly projectDir: string;
   readonly dataDir: string;
+  readonly log?: Log;
 }
 
 export class StorageThreads implements Storage {
+  /** Too much waits for the disk (true), or no longer (false): whoever feeds it rests meanwhile. */
+  readonly pressure = new Emitter<boolean>();
   readonly #options: StorageOptions;
+  readonly #log: Log;
+  readonly #files: FileStates;
   #writer: StorageThread | undefined;
   #reader: StorageThread | undefined;
+  #checkpointer: StorageThread | undefined;
+  #quarantined: readonly QuarantinedRow[] = [];
   #stores = 0;
   #stopped = false;
 
   constructor(options: StorageOptions) {
     this.#options = options;
+    this.#log = options.log ?? silentLog;
+    this.#files = new FileStates(this.#log, () => ({
+      writer: this.#startWriter(),
+      reader: () => this.#reader,
+      checkpointer: () => this.#checkpointer,
+    }));
   }
 
   async open(options: OpenStoreOptions): Promise<Store> {
     if (this.#stopped) throw closedError();
     const { dataDir, projectDir } = this.#options;
-    const inMemory = options.file === ':memory:';
+    const inMemory = options.file === IN_MEMORY;
     const file = inMemory
-      ? ':memory:'
+      ? IN_MEMORY
       : options.file === undefined
         ? join(dataDir, 'engine.db')
         : resolve(projectDir, options.file);
-    const writer = (this.#writer ??= new StorageThread(false));
+    const writer = this.#startWriter();
     const store = this.#stores++;
     const request = { kind: 'open', store, module: options.module.href, file } as const;
-    await writer.open({ ...request, lockDir: inMemory ? undefined : dataDir });
+    const rows = await writer.ask<QuarantinedRow[]>({ ...request, lockDir: inMemory ? undefined : dataDir });
+    this.#addQuarantined(rows);
     // A database in memory has one connection: its reads go to the writer, between two groups.
     let reader = writer;
     if (!inMemory) {
-      reader = this.#reader ??= new StorageThread(true);
-      await reader.open({ ...request, lockDir: undefined });
+      reader = this.#reader ??= new StorageThread({ kind: 'reader', onEvent: (event) => this.#told(event) });
+      await reader.ask({ ...request, lockDir: undefined });
+      this.#files.opened(file);
     }
+    return this.#store(store, file, options, writer, reader);
+  }
+
+  health(): StorageHealth {
+    const files = this.#files.list();
+    const worst = (['degraded', 'full'] as const).find((state) => files.some((file) => file.state === state));
     return {
-      write: <T>(operation: string, ...args: StoreValue[]) => writer.run(store, WRITE, operation, args) as Promise<T>,
-      read: <T>(operation: string, ...args: StoreValue[]) => reader.run(store, READ, operation, args) as Promise<T>,
-      close: async () => {
-        if (reader !== writer) await reader.close(store);
-        await writer.close(store);
-      },
+      status: worst ?? (this.#writer?.isSlow === true ? 'slow' : 'ok'),
+      files,
+      quarantined: this.#quarantined,
+      waitingBytes: this.#writer?.waitingBytes ?? 0,
     };
   }
 
   /** Closes every file after what waits was committed, and ends the threads. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    await this.#files.stop();
+    await this.#checkpointer?.stop();
     await this.#reader?.stop();
     await this.#writer?.stop();
   }
-}
 
-interface Waiter {
-  resolve(value: unknown): void;
-  reject(error: TrineError): void;
-}
+  #store(id: number, file: string, options: OpenStoreOptions, writer: StorageThread, reader: StorageThread): Store {
+    const write =
+      (kind: number) =>
+      <T>(operation: string, ...args: StoreValue[]): Promise<T> =>
+        writer.run(id, kind, operation, args) as Promise<T>;
+    let twin: Promise<Store> | undefined;
+    const inMemory = (): Promise<Store> => (twin ??= this.open({ module: options.module, file: IN_MEMORY }));
+    const store: Store = {
+      write: write(WRITE),
+      read: <T>(operation: string, ...args: StoreValue[]) => reader.run(id, READ, operation, args) as Promise<T>,
+      as: (durability) =>
+        durability === 'full' || file === IN_MEMORY
+          ? store
+          : durability === 'normal'
+            ? { ...store, write: write(WRITE_NORMAL) }
+            : {
+                ...store,
+                write: async (operation, ...args) => (await inMemory()).write(operation, ...args),
+                read: async (operation, ...args) => (await inMemory()).read(operation, ...args),
+                onReopened: () => ({ remove: () => undefined }),
+              },
+      onReopened: (listener) => ({ remove: this.#files.onReopened(file, listener) }),
+      close: async () => {
+        await (await twin)?.close();
+        if (reader !== writer) await close(reader, id);
+        await close(writer, id);
+      },
+    };
+    return store;
+  }
 
-class StorageThread {
-  readonly #worker: Worker;
-  readonly #waiters = new Map<number, Waiter>();
-  readonly #exited: Promise<void>;
-  #nextId = 1;
-  #gathered: unknown[] = [];
-  #gatheredBytes = 0;
-  #sentBytes: number[] = [];
-  #waitingBytes = 0;
-  #flushPlanned = false;
-  #ended = false;
-
-  constructor(readOnly: boolean) {
-    this.#worker = new Worker(builtUrl(import.meta.url, './thread.js'), {
-      workerData: { readOnly },
-      name: readOnly ? 'storage reader' : 'storage writer',
+  #startWriter(): StorageThread {
+    this.#writer ??= new StorageThread({
+      kind: 'writer',
+      onEvent: (event) => this.#told(event),
+      onPressure: (isPressed) => {
+        this.#log.warn(
+          isPressed
+            ? 'much waits for the disk: workers are not read until it has caught up'
+            : 'the disk has caught up: workers are read again',
+        );
+        this.pressure.emit(isPressed);
+      },
+      onSlow: (isSlow) => {
+        if (isSlow) this.#log.error('the disk has not finished a sync for seconds: nothing is accepted until it has');
+        else this.#log.info('the disk syncs again');
+      },
     });
-    this.#worker.on('message', (message: FromThread) => this.#answered(message));
-    this.#worker.on('error', (error) => this.#end(`the storage thread failed: ${error.message}`));
-    this.#exited = new Promise((done) =>
-      this.#worker.once('exit', () => {
-        this.#end('the storage thread has ended');
-        done();
-      }),
-    );
-    this.#worker.unref();
+    return this.#writer;
   }
 
-  open(message: Omit<Extract<ToThread, { kind: 'open' }>, 'id'>): Promise<unknown> {
-    return this.#ask((id) => ({ ...message, id }));
-  }
-
-  close(store: number): Promise<unknown> {
-    return this.#ended ? Promise.resolve() : this.#ask((id) => ({ kind: 'close', id, store }));
-  }
-
-  async stop(): Promise<void> {
-    if (this.#ended) return;
-    this.#flush(true);
-    this.#worker.postMessage({ kind: 'stop' } satisfies ToThread);
-    this.#worker.ref();
-    await this.#exited;
-  }
-
-  run(store: number, kind: number, operation: string, args: readonly StoreValue[]): Promise<unknown> {
-    if (this.#ended) return Promise.reject(closedError());
-    const bytes = OPERATION_BYTES + sizeOf(args);
-    if (this.#waitingBytes + bytes > MAX_WAITING_BYTES && this.#waitingBytes > 0) {
-      const message = `${this.#waitingBytes} bytes wait for the disk, which is the limit: try again shortly`;
-      return Promise.reject(new TrineError(StorageCode.overloaded, message, { retryable: true }));
+  #told(event: ThreadEvent): void {
+    switch (event.kind) {
+      case 'log-grew':
+        return void this.#checkpoint(event.file);
+      case 'damaged':
+        return void this.#writer?.ask({ kind: 'quarantine', rows: event.rows }).catch(() => undefined);
+      case 'quarantined':
+        return this.#addQuarantined(event.rows, true);
+      default:
+        return this.#files.told(event);
     }
-    return new Promise((resolve, reject) => {
-      const id = this.#nextId++;
-      this.#waiters.set(id, { resolve, reject });
-      this.#waitingBytes += bytes;
-      this.#gatheredBytes += bytes;
-      this.#gathered.push(id, store, kind, operation, args);
-      if (this.#gathered.length >= EAGER_OPERATIONS * OPERATION_WIDTH) this.#flush(false);
-      else this.#plan();
-    });
   }
 
-  #ask(message: (id: number) => ToThread): Promise<unknown> {
-    if (this.#ended) return Promise.reject(closedError());
-    this.#flush(true);
-    return new Promise((resolve, reject) => {
-      const id = this.#nextId++;
-      this.#waiters.set(id, { resolve, reject });
-      this.#worker.ref();
-      this.#worker.postMessage(message(id));
-    });
-  }
-
-  #plan(): void {
-    if (this.#flushPlanned) return;
-    this.#flushPlanned = true;
-    queueMicrotask(() => {
-      this.#flushPlanned = false;
-      this.#flush(false);
-    });
-  }
-
-  #flush(now: boolean): void {
-    if (this.#gathered.length === 0 || (!now && this.#sentBytes.length >= MAX_BATCHES)) return;
-    const operations = this.#gathered;
-    this.#sentBytes.push(this.#gatheredBytes);
-    this.#gathered = [];
-    this.#gatheredBytes = 0;
-    this.#worker.ref();
-    this.#worker.postMessage({ kind: 'run', operations } satisfies ToThread);
-  }
-
-  #answered({ answers, batches }: FromThread): void {
-    for (let i = 0; i < batches; i++) this.#waitingBytes -= this.#sentBytes.shift() ?? 0;
-    for (let i = 0; i < answers.length; i += ANSWER_WIDTH) {
-      const id = answers[i] as number;
-      const waiter = this.#waiters.get(id);
-      this.#waiters.delete(id);
-      if (answers[i + 1] === true) waiter?.resolve(answers[i + 2]);
-      else waiter?.reject(toError(answers[i + 2] as Failure));
+  #addQuarantined(rows: readonly QuarantinedRow[], isNew = false): void {
+    if (rows.length === 0) return;
+    this.#quarantined = [...rows, ...this.#quarantined].slice(0, MAX_TOLD_ROWS);
+    if (!isNew) {
+      this.#log.warn('the quarantine holds damaged rows: `iii doctor` shows them', { rows: rows.length });
+      return;
     }
-    if (this.#waiters.size === 0) this.#worker.unref();
-    this.#flush(false);
+    for (const { file, table, rowid, reason } of rows)
+      this.#log.error('a damaged row was moved to the quarantine', { file, table, row: rowid, reason });
   }
 
-  #end(reason: string): void {
-    this.#ended = true;
-    for (const waiter of this.#waiters.values()) waiter.reject(new TrineError(StorageCode.closed, reason));
-    this.#waiters.clear();
+  async #checkpoint(file: string): Promise<void> {
+    if (this.#stopped) return;
+    this.#checkpointer ??= new StorageThread({ kind: 'checkpointer', onEvent: () => undefined });
+    try {
+      await this.#checkpointer.ask({ kind: 'checkpoint', file });
+    } catch (error) {
+      if (this.#stopped) return;
+      this.#log.error('a checkpoint failed', { file, reason: toErrorBody(error).message });
+      await this.#writer?.ask({ kind: 'fail', file }).catch(() => undefined);
+    }
   }
 }
 
-function sizeOf(args: readonly StoreValue[]): number {
-  let bytes = 0;
-  for (const arg of args) {
-    if (typeof arg === 'string') bytes += arg.length;
-    else if (Array.isArray(arg)) bytes += sizeOf(arg as readonly StoreValue[]);
-    else if (arg instanceof Uint8Array) bytes += arg.byteLength;
-  }
-  return bytes;
-}
-
-function toError(failure: Failure): TrineError {
-  return new TrineError(failure.code, failure.message);
-}
-
-function closedError(): TrineError {
-  return new TrineError(StorageCode.closed, 'the engine is shutting down: nothing more is written');
+async function close(thread: StorageThread, store: number): Promise<void> {
+  if (!thread.hasEnded) await thread.ask({ kind: 'close', store });
 }

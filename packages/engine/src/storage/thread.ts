@@ -1,77 +1,66 @@
 /**
- * A storage thread. The writer runs all operations that wait as one transaction per file and answers
- * after the commit: one sync serves hundreds of callers under load, and one caller pays one sync.
- * The reader runs scans on read-only connections, so that no write waits for them.
+ * A storage thread: the writer, which runs all operations that wait as one transaction per file and
+ * answers after the commit (one sync serves hundreds of callers under load, and one caller pays one
+ * sync); or the reader, which runs scans.
  *
- * Group: operations are taken until none waits or a bound is met, run without savepoints, committed.
- * If one of them throws, the group is rolled back and run again with a savepoint each: the bad one
- * fails alone. (Savepoints always would cost every good group; measured at about 15 % of a group.)
+ * Messages are handled in the order in which they came, also those that wait for a module to load.
  */
-import { mkdirSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
 import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from 'node:worker_threads';
-import Database from 'better-sqlite3';
+import type Database from 'better-sqlite3';
+import { IN_MEMORY } from './connection.js';
+import { probeFolder } from './disk-fault.js';
+import { openError, StorageCode, toFailure } from './errors.js';
+import { lockFolder } from './folder-lock.js';
 import {
   ANSWER_WIDTH,
-  OPERATION_WIDTH,
-  WRITE,
+  READ,
+  operationBytes,
   type Failure,
+  type FileMessage,
   type FromThread,
   type OpenMessage,
+  type QuarantineMessage,
+  type ThreadEvent,
   type ToThread,
 } from './messages.js';
-import { foreignError, lockedError, openError, StorageCode, unwritableError } from './errors.js';
-import { migrate } from './migrate.js';
-import type { Operations, StoreModule } from './store-module.js';
+import { ReaderFile } from './reader-file.js';
+import { appendSteps, type Step } from './step.js';
+import type { StoreModule } from './store-module.js';
+import { Taken } from './taken.js';
+import { WriterFile } from './writer-file.js';
 
 /** Most operations in one transaction. */
 const MAX_GROUP_OPERATIONS = 1_000;
-/** Longest time that operations are added to an open transaction, in milliseconds. */
-const MAX_GROUP_MS = 5;
-/** A connection waits this long for another one's lock, in milliseconds. */
-const BUSY_TIMEOUT_MS = 5_000;
-/** The write-ahead log is cut back to this size after a checkpoint, in bytes. */
-const WAL_SIZE_LIMIT_BYTES = 64 * 1024 * 1024;
+/** Most bytes of operations in one transaction; a larger operation is one by itself. */
+const MAX_GROUP_BYTES = 8 * 1024 * 1024;
 
-interface OpenFile {
-  readonly path: string;
-  readonly db: Database.Database;
-  users: number;
+export interface ThreadData {
+  readonly readOnly: boolean;
+  readonly taken: SharedArrayBuffer;
 }
 
-interface OpenStore {
-  readonly file: OpenFile;
-  readonly writes: Operations;
-  readonly reads: Operations;
-}
-
-interface Step {
-  readonly id: number;
-  readonly store: number;
-  readonly kind: number;
-  readonly name: string;
-  readonly args: readonly unknown[];
-}
+type StorageFile = WriterFile | ReaderFile;
 
 const port = parentPort as MessagePort;
-const { readOnly } = workerData as { readonly readOnly: boolean };
-const files = new Map<string, OpenFile>();
-const stores = new Map<number, OpenStore>();
+const { readOnly, taken: buffer } = workerData as ThreadData;
+const taken = new Taken(buffer);
+const files = new Map<string, StorageFile>();
+const stores = new Map<number, StorageFile>();
 let lock: Database.Database | undefined;
+let events: ThreadEvent[] = [];
 
 port.on('message', (first: ToThread) => void take(first));
 
-/** Messages are handled one after the other, also those that wait for a module to load. */
 let tail: Promise<void> = Promise.resolve();
 let loading = 0;
 
-function take(first: ToThread): void {
-  if (first.kind === 'run' && loading === 0) {
-    runWaiting(first.operations);
+function take(message: ToThread): void {
+  if (message.kind === 'run' && loading === 0) {
+    runWaiting(message.operations);
     return;
   }
   loading++;
-  tail = tail.then(() => handle(first)).finally(() => loading--);
+  tail = tail.then(() => handle(message)).finally(() => loading--);
 }
 
 async function handle(message: ToThread): Promise<void> {
@@ -82,220 +71,181 @@ async function handle(message: ToThread): Promise<void> {
       return answerOne(message.id, () => open(message));
     case 'close':
       return answerOne(message.id, () => close(message.store));
+    case 'quarantine':
+      return answerOne(message.id, () => quarantine(message));
     case 'stop':
       for (const file of files.values()) shut(file);
       lock?.close();
       port.close();
+      return;
+    default:
+      return answerOne(message.id, () => onFile(message));
   }
 }
 
 async function answerOne(id: number, run: () => unknown): Promise<void> {
   try {
-    await run();
-    post([id, true, undefined], 0);
+    post([id, true, await run()], 0);
   } catch (error) {
-    post([id, false, failure(error)], 0);
+    post([id, false, toFailure(error)], 0);
   }
 }
 
-async function open(message: OpenMessage): Promise<void> {
+function tell(event: ThreadEvent): void {
+  // Told with the answers of the group; outside of one, in a message of its own.
+  if (events.push(event) === 1) queueMicrotask(() => events.length > 0 && post([], 0));
+}
+
+async function open(message: OpenMessage): Promise<unknown> {
   const { default: module } = (await import(message.module)) as { default: StoreModule };
-  if (message.lockDir !== undefined) lockFolder(message.lockDir);
+  if (message.lockDir !== undefined) lock ??= lockFolder(message.lockDir);
   // An in-memory file belongs to one store; real files are shared by the stores that name them.
-  const key = message.file === ':memory:' ? `:memory:${message.store}` : message.file;
+  const key = message.file === IN_MEMORY ? `${IN_MEMORY}${message.store}` : message.file;
   let file = files.get(key);
-  if (file === undefined) files.set(key, (file = { path: message.file, db: connect(message.file), users: 0 }));
-  file.users++;
+  const isNew = file === undefined;
+  if (file === undefined) files.set(key, (file = connect(message.file)));
   try {
-    if (!readOnly) migrate(file.db, module, message.file);
-    stores.set(message.store, { file, writes: readOnly ? {} : module.writes(file.db), reads: module.reads(file.db) });
+    file.open(message.store, module);
+    stores.set(message.store, file);
+    return isNew && file instanceof WriterFile ? file.quarantined() : [];
   } catch (error) {
-    release(key, file);
+    releaseUnused();
     throw openError(message.file, error);
   }
 }
 
-function connect(path: string): Database.Database {
-  if (path !== ':memory:' && !readOnly) {
-    if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) throw foreignError(path);
-    try {
-      mkdirSync(dirname(path), { recursive: true });
-    } catch (error) {
-      throw unwritableError(dirname(path), (error as Error).message);
-    }
-  }
-  try {
-    const db = new Database(path, { readonly: readOnly, timeout: BUSY_TIMEOUT_MS });
-    if (!readOnly) {
-      db.pragma('journal_mode = WAL');
-      db.pragma('synchronous = FULL');
-      db.pragma(`journal_size_limit = ${WAL_SIZE_LIMIT_BYTES}`);
-      db.pragma('foreign_keys = ON');
-    }
-    return db;
-  } catch (error) {
-    throw openError(path, error);
+function connect(path: string): StorageFile {
+  return readOnly ? new ReaderFile(path, tell) : new WriterFile(path, tell);
+}
+
+function close(store: number): void {
+  stores.get(store)?.close(store);
+  stores.delete(store);
+  releaseUnused();
+}
+
+function releaseUnused(): void {
+  for (const [key, file] of files) {
+    if (!file.isUnused) continue;
+    files.delete(key);
+    shut(file);
   }
 }
 
-/** The system lets go of the lock when the process dies, however it dies. */
-function lockFolder(folder: string): void {
-  if (lock !== undefined) return;
-  try {
-    mkdirSync(folder, { recursive: true });
-  } catch (error) {
-    throw unwritableError(folder, (error as Error).message);
-  }
-  const path = join(folder, 'engine.lock');
-  let db: Database.Database | undefined;
-  try {
-    db = new Database(path, { timeout: 0 });
-    db.exec('BEGIN EXCLUSIVE');
-    lock = db;
-  } catch (error) {
-    db?.close();
-    const code = (error as { code?: string }).code ?? '';
-    throw code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED')
-      ? lockedError(folder)
-      : openError(path, error);
+function shut(file: StorageFile): void {
+  if (file instanceof WriterFile) file.shut();
+  else file.release();
+}
+
+function onFile({ kind, file: path }: FileMessage): unknown {
+  const file = files.get(path);
+  if (file === undefined) return undefined;
+  if (kind === 'probe') return probeFolder(path);
+  if (kind === 'reopen') return file.reopen();
+  if (file instanceof ReaderFile) return file.release();
+  return file.fail(new Error('a checkpoint failed'));
+}
+
+function quarantine({ rows }: QuarantineMessage): void {
+  const now = Date.now();
+  for (const file of files.values()) {
+    const own = rows.filter(({ store }) => stores.get(store) === file);
+    if (own.length > 0 && file instanceof WriterFile) file.quarantine(own, now);
   }
 }
 
-function close(id: number): void {
-  const store = stores.get(id);
-  if (store === undefined) return;
-  stores.delete(id);
-  for (const [key, file] of files) if (file === store.file) release(key, file);
-}
-
-function release(key: string, file: OpenFile): void {
-  if (--file.users > 0) return;
-  files.delete(key);
-  shut(file);
-}
-
-function shut(file: OpenFile): void {
-  try {
-    if (!readOnly) file.db.pragma('wal_checkpoint(TRUNCATE)');
-  } finally {
-    file.db.close();
-  }
-}
+/** Operations that wait, how many of them are taken (not to be refused any more), and where each message ends. */
+let backlog: Step[] = [];
+let takenSteps = 0;
+let messageEnds: number[] = [];
 
 /** Runs these operations and all others that wait, in groups, in order. */
 function runWaiting(first: readonly unknown[]): void {
-  let steps = toSteps(first, []);
-  let batches = 1;
-  const started = performance.now();
-  while (steps.length < MAX_GROUP_OPERATIONS && performance.now() - started < MAX_GROUP_MS) {
-    const next = receiveMessageOnPort(port) as { message: ToThread } | undefined;
-    if (next === undefined) break;
-    if (next.message.kind !== 'run') {
-      take(next.message);
-      break;
+  receive(first);
+  while (backlog.length > 0) {
+    while (backlog.length < MAX_GROUP_OPERATIONS && loading === 0) {
+      const next = receiveMessageOnPort(port) as { message: ToThread } | undefined;
+      if (next === undefined) break;
+      if (next.message.kind === 'run') receive(next.message.operations);
+      else take(next.message);
     }
-    steps = toSteps(next.message.operations, steps);
-    batches++;
-  }
-  for (let from = 0; from < steps.length; from += MAX_GROUP_OPERATIONS) {
-    const group = steps.slice(from, from + MAX_GROUP_OPERATIONS);
-    const last = from + MAX_GROUP_OPERATIONS >= steps.length;
-    post(runGroup(group), last ? batches : 0);
+    const size = groupSize();
+    const isAll = size === backlog.length;
+    const group = isAll ? backlog : backlog.slice(0, size);
+    const answers: unknown[] = [];
+    const left = runGroup(takeGroup(group), answers);
+    takenSteps = left.length;
+    backlog = isAll ? [...left] : [...left, ...backlog.slice(size)];
+    post(answers, endMessages(size - left.length));
   }
 }
 
-function toSteps(operations: readonly unknown[], into: Step[]): Step[] {
-  for (let i = 0; i < operations.length; i += OPERATION_WIDTH) {
-    into.push({
-      id: operations[i] as number,
-      store: operations[i + 1] as number,
-      kind: operations[i + 2] as number,
-      name: operations[i + 3] as string,
-      args: operations[i + 4] as readonly unknown[],
-    });
-  }
-  return into;
+/** Those of a group that were not refused while they waited. */
+function takeGroup(group: readonly Step[]): readonly Step[] {
+  if (takenSteps >= group.length) return group;
+  const mayRun = taken.take((group[group.length - 1] as Step).id);
+  const [first] = group.slice(takenSteps) as [Step];
+  // Refused are the oldest: if the first may run, all may.
+  return mayRun(first.id) ? group : group.filter(({ id }, i) => i < takenSteps || mayRun(id));
 }
 
-function runGroup(group: readonly Step[]): unknown[] {
-  const answers: unknown[] = [];
-  const byFile = new Map<OpenFile, Step[]>();
+function receive(operations: readonly unknown[]): void {
+  appendSteps(operations, backlog);
+  messageEnds.push(backlog.length);
+}
+
+/** Returns how many messages end with these operations. */
+function endMessages(operations: number): number {
+  const before = messageEnds.length;
+  messageEnds = messageEnds.map((end) => end - operations).filter((end) => end > 0);
+  return before - messageEnds.length;
+}
+
+function groupSize(): number {
+  const most = Math.min(backlog.length, MAX_GROUP_OPERATIONS);
+  let bytes = 0;
+  for (let i = 0; i < most; i++) {
+    bytes += operationBytes((backlog[i] as Step).args);
+    if (bytes > MAX_GROUP_BYTES && i > 0) return i;
+  }
+  return most;
+}
+
+/** Runs a group, a transaction per file; returns what did not fit into them. */
+function runGroup(group: readonly Step[], answers: unknown[]): readonly Step[] {
+  const writes = new Map<WriterFile, Step[]>();
+  const reads: Step[] = [];
   for (const step of group) {
-    const store = stores.get(step.store);
-    if (store === undefined) {
-      answers.push(step.id, false, { code: StorageCode.closed, message: 'the store is closed' } satisfies Failure);
-    } else if (step.kind === WRITE) {
-      const steps = byFile.get(store.file);
-      if (steps === undefined) byFile.set(store.file, [step]);
-      else steps.push(step);
+    const file = stores.get(step.store);
+    if (file === undefined) {
+      const message = 'the store is closed';
+      answers.push(step.id, false, { code: StorageCode.closed, message } satisfies Failure);
+    } else if (step.kind === READ || file instanceof ReaderFile) {
+      reads.push(step);
     } else {
-      answer(answers, step, () => call(step));
+      const steps = writes.get(file);
+      if (steps === undefined) writes.set(file, [step]);
+      else steps.push(step);
     }
   }
-  for (const [file, steps] of byFile) commit(file, steps, answers);
-  return answers;
-}
-
-function commit(file: OpenFile, steps: readonly Step[], answers: unknown[]): void {
-  const before = answers.length;
-  try {
-    inTransaction(file.db, () => {
-      for (const step of steps) answers.push(step.id, true, call(step));
-    });
-    return;
-  } catch {
-    answers.length = before;
+  let left: readonly Step[] = [];
+  for (const [file, steps] of writes) {
+    const own = file.run(steps, answers);
+    if (own.length > 0) left = [...left, ...own];
   }
-  try {
-    inTransaction(file.db, () => {
-      for (const step of steps) {
-        answer(answers, step, () => file.db.transaction(() => call(step))());
-      }
-    });
-  } catch (error) {
-    // The commit itself failed: nothing of the group is kept.
-    answers.length = before;
-    const failed = { code: StorageCode.failed, message: `${file.path}: ${(error as Error).message}` } satisfies Failure;
-    for (const step of steps) answers.push(step.id, false, failed);
+  for (const step of reads) {
+    try {
+      answers.push(step.id, true, (stores.get(step.store) as StorageFile).read(step));
+    } catch (error) {
+      answers.push(step.id, false, toFailure(error));
+    }
   }
-}
-
-function inTransaction(db: Database.Database, run: () => void): void {
-  db.exec('BEGIN IMMEDIATE');
-  try {
-    run();
-    db.exec('COMMIT');
-  } catch (error) {
-    if (db.inTransaction) db.exec('ROLLBACK');
-    throw error;
-  }
-}
-
-function answer(answers: unknown[], step: Step, run: () => unknown): void {
-  const before = answers.length;
-  try {
-    answers.push(step.id, true, run());
-  } catch (error) {
-    answers.length = before;
-    answers.push(step.id, false, failure(error));
-  }
-}
-
-function call(step: Step): unknown {
-  const store = stores.get(step.store) as OpenStore;
-  const operations = step.kind === WRITE ? store.writes : store.reads;
-  const operation = operations[step.name] as ((...args: readonly unknown[]) => unknown) | undefined;
-  if (operation === undefined) throw new Error(`the store has no operation ${step.name}`);
-  return operation(...step.args);
-}
-
-function failure(error: unknown): Failure {
-  const { code } = error as { code?: unknown };
-  const known = typeof code === 'string' && !code.startsWith('SQLITE_') && !code.startsWith('ERR_');
-  return { code: known ? code : StorageCode.failed, message: error instanceof Error ? error.message : String(error) };
+  return left;
 }
 
 function post(answers: unknown[], batches: number): void {
   if (answers.length % ANSWER_WIDTH !== 0) throw new Error('answers are out of step');
-  port.postMessage({ answers, batches } satisfies FromThread);
+  const message: FromThread = events.length === 0 ? { answers, batches } : { answers, batches, events };
+  events = [];
+  port.postMessage(message);
 }

@@ -43,7 +43,7 @@ class Bench {
       log,
       clock: this.clock,
       random: systemRandom,
-      storage: { open: unused },
+      storage: { open: unused, health: unused },
       registry: { hasFunction: unused, onFunction: unused, onWorker: (listener) => this.sessions.on(listener) },
       channels: {
         create: unused,

@@ -9,7 +9,8 @@
  * - a value read from the file enters it only if no write of that key was under way at any time
  *   during the read, so an older value never replaces a newer one;
  * - what was read from the file may be newer than the memory (committed, not yet answered). Such an
- *   answer waits for the writes under way, so that nobody reads the older value from memory after it.
+ *   answer waits for the writes under way, so that nobody reads the older value from memory after it;
+ * - after a failure of the file nothing is remembered: the disk decides what was committed.
  */
 import { ValueCache, type CachedValue } from './value-cache.js';
 
@@ -43,6 +44,12 @@ export class ReadThrough {
    */
   cached(id: string): CachedValue | undefined {
     return this.#cache.get(id);
+  }
+
+  /** What is in memory may not be what the file holds: all is read again. */
+  forget(): void {
+    this.#cache.clear();
+    for (const activity of this.#active.values()) activity.overlapped = true;
   }
 
   /**

@@ -63,6 +63,11 @@ export class ValueCache {
     this.#bytes -= entry.bytes;
   }
 
+  clear(): void {
+    this.#entries.clear();
+    this.#bytes = 0;
+  }
+
   #evict(): void {
     let chances = MAX_SECOND_CHANCES;
     for (const [id, entry] of this.#entries) {

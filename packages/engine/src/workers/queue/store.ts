@@ -8,7 +8,13 @@
  *
  * What is not here: leases. They live in memory, and what is stored was not ended.
  */
-import { defineStore, type Database } from '../../storage/store-module.js';
+import {
+  damagedRowError,
+  defineStore,
+  isDamaged,
+  type CheckedTable,
+  type Database,
+} from '../../storage/store-module.js';
 
 /** Bytes of payload in one page; a page has at least one job. */
 const MAX_PAGE_BYTES = 4 * 1024 * 1024;
@@ -169,6 +175,8 @@ export type JobRow = {
   readonly options: string | null;
   readonly line: number;
   readonly lane: number;
+  /** Not 0: it is on its way to the quarantine, and `data` may be null. */
+  readonly damaged: number;
 };
 
 /** What is left of a job that ended without running, for those who ask for its receipt. */
@@ -204,6 +212,7 @@ export type DeadRow = {
   readonly failedAt: number;
   readonly size: number;
   readonly createdAt: number;
+  readonly damaged: number;
 };
 
 /** What `redrive` needs of a dead letter to find its lane. */
@@ -253,6 +262,16 @@ export type Snapshot = {
   readonly held: readonly { readonly topic: string; readonly count: number; readonly bytes: number }[];
 };
 
+/** `refs` changes with each delivery of a message, on the hot path, and is not covered. */
+const MESSAGES: CheckedTable = { table: 'queue_messages', key: 'id', except: ['refs'] };
+const JOBS_TABLE: CheckedTable = {
+  table: 'queue_jobs',
+  key: 'seq',
+  orphan: (alias) =>
+    `${alias}.message IS NOT NULL AND NOT EXISTS (SELECT 1 FROM queue_messages WHERE id = ${alias}.message)`,
+};
+const DEAD: CheckedTable = { table: 'queue_dead', key: 'seq' };
+
 const JOB_COLUMNS = `j.seq, j.receipt, j.job_id AS jobId, j.function_id AS functionId, j.namespace, j.group_key AS "group", j.message,
   coalesce(j.data, m.data) AS data, j.size, j.metadata, coalesce(j.traceparent, m.traceparent) AS traceparent,
   coalesce(j.baggage, m.baggage) AS baggage, j.created_at AS createdAt, j.attempts, j.max_attempts AS maxAttempts,
@@ -266,9 +285,29 @@ const DEAD_KEY = `seq, line, function_id AS functionId, namespace, group_key AS 
 
 export default defineStore({
   name: 'queue',
-  migrations: [MIGRATION_1, MIGRATION_2],
+  migrations: [MIGRATION_1, MIGRATION_2, '-- rows carry checksums'],
+  checked: [MESSAGES, JOBS_TABLE, DEAD],
+  whenFull: [
+    'end',
+    'endWithOptions',
+    'endKept',
+    'endMany',
+    'endStored',
+    'expire',
+    'postpone',
+    'deadLetter',
+    'discard',
+    'dropDead',
+    'dropHeld',
+    'dropKept',
+    'dropUnique',
+    'forgetEnded',
+    'setOffline',
+    'endLine',
+    'deleteLine',
+  ],
 
-  writes(db: Database) {
+  writes(db: Database, tools) {
     const putLine = db.prepare(
       `INSERT INTO queue_lines (id, is_topic, name, namespace, function_id, settings, offline_since) VALUES (?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (id) DO UPDATE SET settings = excluded.settings, offline_since = excluded.offline_since, ended_at = NULL`,
@@ -341,15 +380,17 @@ export default defineStore({
        SELECT j.seq, j.line, coalesce(j.job_id, ?), j.receipt, j.function_id, j.namespace, j.group_key, coalesce(j.data, m.data), j.size,
          j.metadata, coalesce(j.traceparent, m.traceparent), coalesce(j.baggage, m.baggage), j.created_at, ?, j.max_attempts,
          j.backoff_ms, j.redrives, j.options, ?, ?, ?, ?
-       FROM ${JOBS} WHERE j.seq = ?`,
+       FROM ${JOBS} WHERE j.seq = ? AND NOT ${isDamaged(db, JOBS_TABLE, 'j')}`,
     );
     const revive = db.prepare(
       `INSERT INTO queue_jobs (seq, line, lane, receipt, job_id, function_id, namespace, group_key, data, size, metadata,
          traceparent, baggage, created_at, attempts, max_attempts, backoff_ms, lost, redrives, options, lookup)
        SELECT ?, line, ?, receipt, job_id, function_id, namespace, ?, data, size, metadata, traceparent, baggage,
          created_at, 0, coalesce(?, max_attempts), coalesce(?, backoff_ms), 0, redrives + 1, ?, receipt
-       FROM queue_dead WHERE seq = ?`,
+       FROM queue_dead WHERE seq = ? AND NOT ${isDamaged(db, DEAD)}`,
     );
+    const deadExists = db.prepare('SELECT 1 FROM queue_dead WHERE seq = ?').pluck();
+    const jobExists = db.prepare('SELECT 1 FROM queue_jobs WHERE seq = ?').pluck();
     const deleteDead = db.prepare('DELETE FROM queue_dead WHERE seq = ?');
     const editDead = db.prepare(
       `UPDATE queue_dead SET data = coalesce(@data, data), size = coalesce(@size, size),
@@ -742,8 +783,8 @@ export default defineStore({
         code: string,
         failedAt: number,
       ): void {
-        bury.run(jobId, attempts, errors, error, code, failedAt, seq);
-        endWithOptions(seq);
+        if (bury.run(jobId, attempts, errors, error, code, failedAt, seq).changes > 0) endWithOptions(seq);
+        else if (jobExists.get(seq) !== undefined) tools.damaged(JOBS_TABLE, seq);
       },
 
       /** @param moves - per dead letter: its seq, the new seq, the lane, group, options. Answers the new seqs of those that were there. */
@@ -755,7 +796,10 @@ export default defineStore({
         const moved: number[] = [];
         for (let i = 0; i < moves.length; i += MOVE_WIDTH) {
           const [dead, seq, lane, group, options] = moves.slice(i, i + MOVE_WIDTH) as [number, number, ...unknown[]];
-          if (revive.run(seq, lane, group, maxAttempts, backoffMs, options, dead).changes === 0) continue;
+          if (revive.run(seq, lane, group, maxAttempts, backoffMs, options, dead).changes === 0) {
+            if (deadExists.get(dead) !== undefined) tools.damaged(DEAD, dead);
+            continue;
+          }
           deleteDead.run(dead);
           moved.push(seq);
         }
@@ -786,12 +830,14 @@ export default defineStore({
     };
   },
 
-  reads(db: Database) {
+  reads(db: Database, tools) {
+    const jobDamage = `${isDamaged(db, JOBS_TABLE, 'j')} + 2 * (m.id IS NOT NULL AND ${isDamaged(db, MESSAGES, 'm')}) AS damaged`;
+    const deadDamage = `${isDamaged(db, DEAD)} AS damaged`;
     // Index queue_jobs_lane. Postponed jobs are read by their number when they are due.
     const page = db.prepare(
-      `SELECT ${JOB_COLUMNS} FROM ${JOBS} WHERE j.lane = ? AND j.seq > ? AND j.due IS NULL ORDER BY j.seq LIMIT ?`,
+      `SELECT ${JOB_COLUMNS}, ${jobDamage} FROM ${JOBS} WHERE j.lane = ? AND j.seq > ? AND j.due IS NULL ORDER BY j.seq LIMIT ?`,
     );
-    const load = db.prepare(`SELECT ${JOB_COLUMNS} FROM ${JOBS} WHERE j.seq = ?`);
+    const load = db.prepare(`SELECT ${JOB_COLUMNS}, ${jobDamage} FROM ${JOBS} WHERE j.seq = ?`);
     // Index queue_dead_line.
     const deadKeys = db.prepare(
       `SELECT ${DEAD_KEY} FROM queue_dead
@@ -800,18 +846,35 @@ export default defineStore({
     // Indexes queue_dead_job and queue_dead_receipt.
     const findDead = db.prepare(`SELECT ${DEAD_KEY} FROM queue_dead WHERE job_id = @id OR receipt = @id`);
     // Rowid, then the indexes queue_jobs_lookup, queue_dead_receipt, queue_dead_job and queue_ended_receipt.
-    const bySeq = db.prepare(`SELECT ${JOB_COLUMNS} FROM ${JOBS} WHERE j.seq = ? AND j.receipt = ?`);
-    const byLookup = db.prepare(`SELECT ${JOB_COLUMNS} FROM ${JOBS} WHERE j.lookup = ?`);
-    const deadByReceipt = db.prepare(`SELECT ${DEAD_COLUMNS} FROM queue_dead WHERE receipt = @id OR job_id = @id`);
+    const bySeq = db.prepare(`SELECT ${JOB_COLUMNS}, ${jobDamage} FROM ${JOBS} WHERE j.seq = ? AND j.receipt = ?`);
+    const byLookup = db.prepare(`SELECT ${JOB_COLUMNS}, ${jobDamage} FROM ${JOBS} WHERE j.lookup = ?`);
+    const deadByReceipt = db.prepare(
+      `SELECT ${DEAD_COLUMNS}, ${deadDamage} FROM queue_dead WHERE receipt = @id OR job_id = @id`,
+    );
     const endedByReceipt = db.prepare(
       `SELECT line, receipt, state, function_id AS functionId, namespace, attempts, errors, created_at AS createdAt,
          ended_at AS endedAt FROM queue_ended WHERE receipt = ?`,
     );
 
+    /** Is a job fit to be used? If not, it goes to the quarantine, its message first: without it, it is useless. */
+    function isSound(row: JobRow): boolean {
+      if (row.damaged === 0) return true;
+      if (row.message !== null) tools.damaged(MESSAGES, row.message);
+      tools.damaged(JOBS_TABLE, row.seq);
+      return false;
+    }
+
+    function isSoundDead(row: DeadRow): boolean {
+      if (row.damaged === 0) return true;
+      tools.damaged(DEAD, row.seq);
+      return false;
+    }
+
     function take(rows: IterableIterator<JobRow>): JobRow[] {
       const taken: JobRow[] = [];
       let bytes = 0;
       for (const row of rows) {
+        isSound(row);
         taken.push(row);
         if ((bytes += row.size) >= MAX_PAGE_BYTES) break;
       }
@@ -866,7 +929,7 @@ export default defineStore({
         const rows: JobRow[] = [];
         for (const seq of seqs) {
           const row = load.get(seq) as JobRow | undefined;
-          if (row !== undefined) rows.push(row);
+          if (row !== undefined && isSound(row)) rows.push(row);
         }
         return rows;
       },
@@ -901,9 +964,10 @@ export default defineStore({
         const rows: DeadRow[] = [];
         let bytes = 0;
         const page = db.prepare(
-          `SELECT ${DEAD_COLUMNS} FROM queue_dead WHERE ${where} ORDER BY failed_at DESC, seq DESC LIMIT ? OFFSET ?`,
+          `SELECT ${DEAD_COLUMNS}, ${deadDamage} FROM queue_dead WHERE ${where} ORDER BY failed_at DESC, seq DESC LIMIT ? OFFSET ?`,
         );
         for (const row of page.iterate(...values, limit, offset) as IterableIterator<DeadRow>) {
+          if (!isSoundDead(row)) continue;
           bytes += row.size + (row.errors?.length ?? 0) + row.error.length;
           if (rows.length > 0 && bytes > maxBytes) return { rows, total, cut: true };
           rows.push(row);
@@ -914,9 +978,15 @@ export default defineStore({
       /** A job by its receipt, whatever became of it. `seq`: the number that the receipt tells, or -1. */
       find(receipt: string, seq: number): Found | undefined {
         const job = (bySeq.get(seq, receipt) ?? byLookup.get(receipt)) as JobRow | undefined;
-        if (job !== undefined) return { kind: 'job', job };
+        if (job !== undefined) {
+          if (!isSound(job)) throw damagedRowError(`job '${receipt}'`);
+          return { kind: 'job', job };
+        }
         const dead = deadByReceipt.get({ id: receipt }) as DeadRow | undefined;
-        if (dead !== undefined) return { kind: 'dead', dead };
+        if (dead !== undefined) {
+          if (!isSoundDead(dead)) throw damagedRowError(`dead letter '${receipt}'`);
+          return { kind: 'dead', dead };
+        }
         const ended = endedByReceipt.get(receipt) as KeptRow | undefined;
         return ended === undefined ? undefined : { kind: 'ended', ended };
       },

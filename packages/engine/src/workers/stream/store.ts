@@ -2,7 +2,13 @@
  * The SQL of streams: one row per item, in the order of their creation, and a clock that counts the
  * writes, so that a snapshot and the events around it fit together. Runs inside the storage thread.
  */
-import { defineStore, type Database } from '../../storage/store-module.js';
+import {
+  damagedRowError,
+  defineStore,
+  rowCrc,
+  type CheckedTable,
+  type Database,
+} from '../../storage/store-module.js';
 import { applyUpdateOps, type UpdateOp, type UpdateOpError } from '../../values/index.js';
 
 /** Longest answer of a list, in UTF-16 units: what one message can carry. */
@@ -31,6 +37,14 @@ export interface StoredSnapshot {
 interface Row {
   readonly seq: number;
   readonly value: string;
+  readonly crc: number;
+}
+
+const ITEMS: CheckedTable = { table: 'stream_items', key: 'seq', sealsUpdates: true };
+
+/** Here and not in SQL: a function that SQLite calls for each row would cost the hot path several times more. */
+function isSound({ value, crc }: Row, stream: string, group: string, item: string): boolean {
+  return rowCrc([stream, group, item, value]) === crc;
 }
 
 export default defineStore({
@@ -50,60 +64,83 @@ export default defineStore({
       revision INTEGER NOT NULL
     ) STRICT;
     INSERT INTO stream_clock (id, revision) VALUES (1, 0)`,
+    '-- rows carry checksums',
   ],
+  checked: [ITEMS],
+  whenFull: ['delete'],
 
-  writes(db: Database) {
+  writes(db: Database, tools) {
     // Index: the unique one on (stream, group_id, item).
-    const find = db.prepare('SELECT seq, value FROM stream_items WHERE stream = ? AND group_id = ? AND item = ?');
-    const insert = db.prepare('INSERT INTO stream_items (stream, group_id, item, value) VALUES (?, ?, ?, ?)');
+    const find = db.prepare('SELECT seq, value, crc FROM stream_items WHERE stream = ? AND group_id = ? AND item = ?');
+    const insert = db.prepare('INSERT INTO stream_items (stream, group_id, item, value, crc) VALUES (?, ?, ?, ?, ?)');
     // Index: the primary keys.
-    const overwrite = db.prepare('UPDATE stream_items SET value = ? WHERE seq = ?');
+    const overwrite = db.prepare('UPDATE stream_items SET value = ?, crc = ? WHERE seq = ?');
     const remove = db.prepare('DELETE FROM stream_items WHERE seq = ?');
     const tick = db.prepare('UPDATE stream_clock SET revision = revision + 1 WHERE id = 1 RETURNING revision').pluck();
 
+    /** The row as it is; a damaged one is neither shown nor written over: it goes to the quarantine first. */
+    const present = (stream: string, group: string, item: string): Row | undefined => {
+      const row = find.get(stream, group, item) as Row | undefined;
+      if (row === undefined || isSound(row, stream, group, item)) return row;
+      tools.damaged(ITEMS, row.seq);
+      throw damagedRowError(`item '${item}' of group '${group}' of stream '${stream}'`);
+    };
+
     const write = (row: Row | undefined, stream: string, group: string, item: string, value: string): number => {
-      if (row === undefined) insert.run(stream, group, item, value);
-      else overwrite.run(value, row.seq);
+      const crc = rowCrc([stream, group, item, value]);
+      if (row === undefined) insert.run(stream, group, item, value, crc);
+      else overwrite.run(value, crc, row.seq);
       return tick.get() as number;
     };
 
     return {
       set(stream: string, group: string, item: string, value: string): Written {
-        const row = find.get(stream, group, item) as Row | undefined;
+        const row = present(stream, group, item);
         return { old: row?.value, revision: write(row, stream, group, item, value) };
       },
 
       delete(stream: string, group: string, item: string): Written {
-        const row = find.get(stream, group, item) as Row | undefined;
+        const row = present(stream, group, item);
         if (row !== undefined) remove.run(row.seq);
         return { old: row?.value, revision: tick.get() as number };
       },
 
       update(stream: string, group: string, item: string, ops: readonly UpdateOp[]): Updated {
-        const row = find.get(stream, group, item) as Row | undefined;
+        const row = present(stream, group, item);
         const { value, errors } = applyUpdateOps(row?.value, ops);
         return { old: row?.value, value, errors, revision: write(row, stream, group, item, value) };
       },
     };
   },
 
-  reads(db: Database) {
+  reads(db: Database, tools) {
     // Index: the unique one on (stream, group_id, item), for all of these.
-    const find = db.prepare('SELECT value FROM stream_items WHERE stream = ? AND group_id = ? AND item = ?').pluck();
-    const all = db.prepare('SELECT value FROM stream_items WHERE stream = ? AND group_id = ? ORDER BY seq').pluck();
+    const find = db.prepare('SELECT seq, value, crc FROM stream_items WHERE stream = ? AND group_id = ? AND item = ?');
+    const all = db.prepare(
+      'SELECT seq, item, value, crc FROM stream_items WHERE stream = ? AND group_id = ? ORDER BY seq',
+    );
     const firstGroup = db.prepare('SELECT min(group_id) FROM stream_items WHERE stream = ?').pluck();
     const nextGroup = db.prepare('SELECT min(group_id) FROM stream_items WHERE stream = ? AND group_id > ?').pluck();
     const firstStream = db.prepare('SELECT min(stream) FROM stream_items').pluck();
     const nextStream = db.prepare('SELECT min(stream) FROM stream_items WHERE stream > ?').pluck();
     const clock = db.prepare('SELECT revision FROM stream_clock WHERE id = 1').pluck();
 
-    const get = (stream: string, group: string, item: string): string | undefined =>
-      find.get(stream, group, item) as string | undefined;
+    const check = (row: Row, stream: string, group: string, item: string): string => {
+      if (isSound(row, stream, group, item)) return row.value;
+      tools.damaged(ITEMS, row.seq);
+      throw damagedRowError(`item '${item}' of group '${group}' of stream '${stream}'`);
+    };
+
+    const get = (stream: string, group: string, item: string): string | undefined => {
+      const row = find.get(stream, group, item) as Row | undefined;
+      return row === undefined ? undefined : check(row, stream, group, item);
+    };
 
     const list = (stream: string, group: string): string => {
       const values: string[] = [];
       let length = 2;
-      for (const value of all.iterate(stream, group) as IterableIterator<string>) {
+      for (const row of all.iterate(stream, group) as IterableIterator<Row & { readonly item: string }>) {
+        const value = check(row, stream, group, row.item);
         length += value.length + 1;
         if (length > MAX_LIST_LENGTH) {
           throw new Error(

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { tempFolder, waitFor, type TempFolder } from '@trine/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { OpenStoreOptions, Storage, Store, StoreValue } from '../../../core/store.js';
+import type { OpenStoreOptions, Storage, StorageHealth, Store, StoreValue } from '../../../core/store.js';
 import { StorageThreads } from '../../../storage/index.js';
 import { readUpdateOps, ValueCache } from '../../../values/index.js';
 import { cacheId, openKv } from './kv.js';
@@ -27,8 +27,14 @@ class HeldStorage implements Storage {
     return {
       write: <T>(operation: string, ...args: StoreValue[]) => held<T>(operation, store.write(operation, ...args)),
       read: <T>(operation: string, ...args: StoreValue[]) => held<T>(operation, store.read(operation, ...args)),
+      as: (durability) => store.as(durability),
+      onReopened: (listener) => store.onReopened(listener),
       close: () => store.close(),
     };
+  }
+
+  health(): StorageHealth {
+    return this.#storage.health();
   }
 
   /** Operations that are done, answered or held. */

@@ -18,6 +18,7 @@ export class KvAdapter implements StateAdapter {
   constructor(store: Store, cache: ValueCache | undefined) {
     this.#store = store;
     this.#values = new ReadThrough(cache);
+    store.onReopened(() => this.#values.forget());
   }
 
   get(scope: string, key: string): string | undefined | Promise<string | undefined> {

@@ -17,6 +17,7 @@ class KvAdapter implements StreamAdapter {
 
   constructor(store: Store) {
     this.#store = store;
+    store.onReopened(() => this.#values.forget());
   }
 
   get(at: Address): string | undefined | Promise<string | undefined> {

@@ -52,7 +52,10 @@ export class Windows {
       if (jobs.length >= limit) break;
       const rows = await this.#core.store.read<JobRow[]>('page', lane.id, -1, limit + lane.running + lane.ending);
       const first = new Set(lane.front.map(({ seq }) => seq));
-      const ready = [...lane.front, ...rows.filter(({ seq }) => !first.has(seq)).map((row) => this.#core.jobOf(row))];
+      const ready = [
+        ...lane.front,
+        ...rows.filter((row) => row.damaged === 0 && !first.has(row.seq)).map((row) => this.#core.jobOf(row)),
+      ];
       jobs.push(...ready.filter(({ seq }) => !this.#core.leases.has(seq)).slice(0, limit - jobs.length));
     }
     return jobs;
@@ -69,8 +72,15 @@ export class Windows {
 
   #append(lane: Lane, rows: readonly JobRow[], last: number): void {
     for (const row of rows) {
-      if (lane.known.has(row.seq) || this.withdrawn.has(row.seq)) lane.cursor = row.seq;
-      else lane.append(this.#core.jobOf(row));
+      if (lane.known.has(row.seq) || this.withdrawn.has(row.seq)) {
+        lane.cursor = row.seq;
+      } else if (row.damaged === 0) {
+        lane.append(this.#core.jobOf(row));
+      } else {
+        // It goes to the quarantine and is nobody's job any more.
+        lane.cursor = row.seq;
+        this.#core.jobEnded(lane, row.size);
+      }
     }
     // A page that the store cut short says nothing about what follows its last job.
     if (rows.length === 0) lane.cursor = Math.max(lane.cursor, last);

@@ -1,0 +1,3 @@
+export { backupDatabase, type Backup } from './backup.js';
+export { inspectDatabase, type Finding, type Inspection } from './inspect.js';
+export { repairDatabase, type Repair } from './repair.js';
