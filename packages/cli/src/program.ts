@@ -66,6 +66,7 @@ export function createProgram(): Command {
   addTrigger(program);
   addProject(program);
   addWorker(program);
+  addStorage(program);
   for (const name of NOT_BUILT) addNotBuilt(program, name, `iii ${name}`);
   return program;
 }
@@ -200,6 +201,28 @@ function addWorker(program: Command): void {
       await workerLogs(name, { ...options, configPath: configPath(program) });
     });
   for (const name of NOT_BUILT_WORKER) addNotBuilt(worker, name, `iii worker ${name}`);
+}
+
+function addStorage(program: Command): void {
+  program
+    .command('doctor')
+    .description('check the files of the project: structure, checksums, log')
+    .option('--repair', 'mend what is damaged; the files are kept as they were')
+    .option('--data-dir <DIR>', 'data folder (default: "data" beside the configuration)')
+    .option('--json', 'as JSON on stdout')
+    .action(async (options: { readonly repair?: boolean; readonly dataDir?: string; readonly json?: boolean }) => {
+      const { doctor } = await import('./storage/doctor.js');
+      await doctor({ ...options, configPath: configPath(program) });
+    });
+  program
+    .command('backup')
+    .description('copy the databases of the project, also while the engine runs')
+    .argument('<file>', 'where the copy goes; must not exist')
+    .option('--data-dir <DIR>', 'data folder (default: "data" beside the configuration)')
+    .action(async (file: string, options: { readonly dataDir?: string }) => {
+      const { backup } = await import('./storage/backup.js');
+      await backup(file, { ...options, configPath: configPath(program) });
+    });
 }
 
 /** `-c` before the subcommand, else `III_CONFIG_PATH`, else config.yaml here. */
