@@ -26,6 +26,12 @@ export class SeededRandom {
   pick<T>(from: readonly T[]): T {
     return from[this.between(0, from.length - 1)] as T;
   }
+
+  /** The same things in another order. */
+  shuffled<T>(from: readonly T[]): T[] {
+    const rest = [...from];
+    return Array.from(from, () => rest.splice(this.between(0, rest.length - 1), 1)[0] as T);
+  }
 }
 
 /**
