@@ -35,5 +35,7 @@ const { status } = spawnSync('vitest', ['run', '--config', 'vitest.workspace.ts'
 });
 const what = given.map(({ name, value }) => `${name} ${value}`).join(', ') || 'as in CI';
 const minutes = ((Date.now() - started.getTime()) / 60_000).toFixed(1);
-console.log(`| ${started.toISOString().slice(0, 10)} | ${what} | ${minutes} min | ${status === 0 ? 'passed' : 'failed'} |`);
+console.log(
+  `| ${started.toISOString().slice(0, 10)} | ${what} | ${minutes} min | ${status === 0 ? 'passed' : 'failed'} |`,
+);
 process.exitCode = status ?? 1;

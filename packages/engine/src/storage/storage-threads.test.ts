@@ -126,10 +126,9 @@ describe('storage', () => {
     expect(pressed).toEqual([true]);
     expect(threads.health().waitingBytes).toBeGreaterThan(64 * 1024 * 1024);
     const results = await Promise.allSettled(writes);
-    expect(results.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThan(6);
-    expect(results.find(({ status }) => status === 'rejected')).toMatchObject({
-      reason: { code: 'storage_overloaded', retryable: true },
-    });
+    expect(results.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThan(0);
+    expect(results.at(-1)).toMatchObject({ reason: { code: 'storage_overloaded', retryable: true } });
+    await waitFor(() => threads.health().waitingBytes === 0, { what: 'the disk to catch up' });
     await store.write('add', 'goes on');
     expect(pressed).toEqual([true, false]);
   });

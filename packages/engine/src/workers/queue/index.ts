@@ -18,6 +18,8 @@ import { Redrives } from './redrives.js';
 import { Topics } from './topics.js';
 import { durableSubscriber } from './triggers.js';
 
+export { default as queueStore } from './store.js';
+
 /** Named queues and durable topics: at least once, on disk before the reply. */
 export const queueWorker = defineWorker<QueueWorkerConfig>({
   name: 'queue',

@@ -14,6 +14,8 @@ import { StateEvents } from './events.js';
 import { stateFunctions, type StateService } from './functions.js';
 import { stateTriggerType } from './triggers.js';
 
+export { default as stateStore } from './store.js';
+
 /** Values by scope and key, on disk before a write is answered, with triggers on every change. */
 export const stateWorker = defineWorker<StateConfig>({
   name: 'state',

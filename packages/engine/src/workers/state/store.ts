@@ -1,11 +1,5 @@
 /** The SQL of state: one row per key, in the order of their creation. Runs inside the storage thread. */
-import {
-  damagedRowError,
-  defineStore,
-  rowCrc,
-  type CheckedTable,
-  type Database,
-} from '../../storage/store-module.js';
+import { damagedRowError, defineStore, rowCrc, type CheckedTable, type Database } from '../../storage/store-module.js';
 import { applyUpdateOps, compactBytes, type UpdateOp, type UpdateOpError } from '../../values/index.js';
 
 /** Longest answer of a list, in UTF-16 units: what one message to a worker can carry. */

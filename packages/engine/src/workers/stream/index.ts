@@ -17,6 +17,8 @@ import { Streams } from './streams.js';
 import { Subscriptions } from './subscriptions.js';
 import { JoinTriggers, LeaveTriggers } from './visit-triggers.js';
 
+export { default as streamStore } from './store.js';
+
 /** Items by stream and group, on disk before a write is answered, told to triggers and sockets. */
 export const streamWorker = defineWorker<StreamConfig>({
   name: 'stream',

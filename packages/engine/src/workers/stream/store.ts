@@ -2,13 +2,7 @@
  * The SQL of streams: one row per item, in the order of their creation, and a clock that counts the
  * writes, so that a snapshot and the events around it fit together. Runs inside the storage thread.
  */
-import {
-  damagedRowError,
-  defineStore,
-  rowCrc,
-  type CheckedTable,
-  type Database,
-} from '../../storage/store-module.js';
+import { damagedRowError, defineStore, rowCrc, type CheckedTable, type Database } from '../../storage/store-module.js';
 import { applyUpdateOps, type UpdateOp, type UpdateOpError } from '../../values/index.js';
 
 /** Longest answer of a list, in UTF-16 units: what one message can carry. */
