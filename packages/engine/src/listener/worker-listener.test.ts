@@ -4,6 +4,7 @@ import { RawWorker, waitFor } from '@trine/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock, type Clock } from '../core/clock.js';
 import { Core } from '../core/core.js';
+import { Emitter } from '../core/emitter.js';
 import { LocalSession } from '../core/local-session.js';
 import { silentLog } from '../core/log.js';
 import { systemRandom } from '../core/random.js';
@@ -649,6 +650,25 @@ describe('the port', () => {
     bind();
     await settled(worker);
     expect(worker.isOpen).toBe(true);
+  });
+
+  it('reads nothing while too much waits for the disk, and cuts nobody for it', async () => {
+    await listener.stop();
+    const pressure = new Emitter<boolean>();
+    await start({ pressure, heartbeat: { intervalMs: 30 } });
+    const before = await RawWorker.connect(url);
+    pressure.emit(true);
+    const answer = before.ask('nobody::here', null);
+    let isAnswered = false;
+    void answer.then(() => (isAnswered = true));
+    // Who connects meanwhile is greeted and has to wait as well.
+    const later = await RawWorker.connect(url);
+    const late = later.ask('nobody::here', null);
+    await new Promise((done) => setTimeout(done, 300)); // ten times the interval
+    expect(isAnswered).toBe(false);
+    expect([before.isOpen, later.isOpen]).toEqual([true, true]);
+    pressure.emit(false);
+    await Promise.all([answer, late]);
   });
 
   it('keeps workers that seem silent because the whole engine was paused', async () => {
