@@ -1,5 +1,7 @@
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { inspectDatabase, KNOWN_SCHEMAS, repairDatabase } from '@trine/engine/storage';
 import { ConfigError, createEngine, createLog, type Engine } from '@trine/engine';
 import { tempFolder, waitFor, type TempFolder } from '@trine/testing';
@@ -12,6 +14,9 @@ const VALUES = 120;
 const JOBS = 60;
 /** Time for jobs to reach their handler, in milliseconds. */
 const SETTLE_MS = 5_000;
+const Database = createRequire(fileURLToPath(import.meta.resolve('@trine/engine')))('better-sqlite3') as new (
+  path: string,
+) => { exec(sql: string): void; close(): void };
 const DB = join('data', 'engine.db');
 const WAL = join('data', 'engine.db-wal');
 
@@ -214,6 +219,25 @@ function inspect(cwd: string): string[] {
     .findings.filter(({ level, kind }) => level === 'bad' || kind === 'quarantine')
     .map(({ message }) => message);
 }
+
+test(
+  'faults - damage: a damaged job is set aside, the others are delivered, and the queue becomes empty',
+  { timeout: 60_000 },
+  async () => {
+    const cwd = join(folder.path, 'jobs');
+    await cp(stopped, cwd, { recursive: true });
+    const db = new Database(join(cwd, DB));
+    db.exec(`DROP TRIGGER queue_jobs_crc_update;
+    UPDATE queue_jobs SET data = replace(data, 'job 7 ', 'job 8 ') WHERE data LIKE '%"number":7,%';
+    UPDATE queue_jobs SET attempts = 2 WHERE data LIKE '%"number":30,%'`);
+    db.close();
+    const { wrong, missing, named } = await takeAll(cwd);
+    expect({ wrong, missing }).toEqual({ wrong: [], missing: ['job 7', 'job 30'] });
+    expect(named.filter((line) => line.includes('a damaged row was moved to the quarantine')).length).toBe(2);
+    expect(inspect(cwd).filter((line) => line.includes('queue_jobs')).length).toBe(2);
+    await rm(cwd, { recursive: true });
+  },
+);
 
 test('faults - damage: a damaged config.yaml is refused by line, or says something else that is valid', async () => {
   const random = new SeededRandom(testSeed('damaged configuration'));
