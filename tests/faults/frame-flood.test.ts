@@ -10,6 +10,7 @@ import { EngineProcess, freePort } from '../support/engine-process.js';
 import { testSeed } from '../support/seeded-random.js';
 import { STACK_TRACE_LINE } from '../support/stack-trace.js';
 import type { FloodReport } from './flood/frame-flood.js';
+import { reportRun } from './report.js';
 
 const run = promisify(execFile);
 const FLOOD = join(import.meta.dirname, 'flood', 'frame-flood.ts');
@@ -94,7 +95,6 @@ describe('malformed frames', () => {
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
       const report = await flooding;
-      console.log(`${report.frames} frames, ${report.bytes} bytes, slowest call of another worker ${slowestMs} ms`);
       expect(report).toMatchObject({ unanswered: 0, doubled: 0, closes: [], samples: [] });
       expect(report.frames).toBeGreaterThanOrEqual(FRAMES);
       expect(report.calls).toBeGreaterThan(FRAMES / 4);
@@ -106,6 +106,15 @@ describe('malformed frames', () => {
         timeoutMs: 20_000,
         everyMs: 200,
         what: `resident memory to come back to ${baseKib} KiB and ${SLACK_KIB} KiB of slack`,
+      });
+      reportRun({
+        test: 'malformed frames (F9)',
+        seed,
+        counts: {
+          frames: report.frames,
+          'calls answered once': report.calls,
+          'ms at most for a call of another worker': Math.round(slowestMs),
+        },
       });
     },
     2 * DEADLINE_MS,

@@ -118,6 +118,13 @@ const JUNK = [
   '{"type":"nope"}',
 ];
 
+/**
+ * First groups of ids. Damage may turn an id into another one that is whole, and the engine answers to
+ * that: it must never be the id of a call whose answers are counted.
+ */
+const ANSWERED = 'cccccccc';
+const DAMAGED = '00000000';
+
 /** Makes frames that no SDK would send. The same seed makes the same frames. */
 export class FrameMaker {
   readonly #random: SeededRandom;
@@ -139,7 +146,7 @@ export class FrameMaker {
 
   /** A call whose type and id are whole: whatever else is wrong with it, its caller waits for one answer. */
   #answerable(): BadFrame {
-    const id = this.#id();
+    const id = this.#id(ANSWERED);
     const members = [`"type":"invokefunction"`, `"invocation_id":"${id}"`];
     const template = this.#random.pick(TEMPLATES.slice(2, 9));
     for (const [name, value] of Object.entries({
@@ -229,8 +236,8 @@ export class FrameMaker {
     return this.#random.pick(VALUES);
   }
 
-  #id(): string {
-    return `00000000-0000-4000-8000-${(++this.#ids).toString(16).padStart(12, '0')}`;
+  #id(first = DAMAGED): string {
+    return `${first}-0000-4000-8000-${(++this.#ids).toString(16).padStart(12, '0')}`;
   }
 
   #shuffled(members: readonly string[]): string[] {

@@ -10,11 +10,12 @@ import { stringify } from 'yaml';
 import { EngineProcess, freePort } from '../support/engine-process.js';
 import { ReconnectingClient } from '../support/reconnecting-client.js';
 import { SeededRandom, testSeed } from '../support/seeded-random.js';
+import { reportRun, sizeOf } from './report.js';
 import { FaultyDisk, noFaultyDisk } from './disk/disk-library.js';
 import { readTrace, TracedDisk } from './disk/disk-trace.js';
 
 /** `pnpm test:faults --power-cuts 10000` sets it. */
-const CUTS = Number(process.env['TRINE_POWER_CUTS'] ?? 200);
+const CUTS = sizeOf('TRINE_POWER_CUTS', 200);
 /** Images that are also given to an engine, which must start on them and still know what it acknowledged. */
 const ENGINE_STARTS = 3;
 /** Operations of each engine; the payloads of the second make its log outgrow a checkpoint (8 MiB). */
@@ -50,7 +51,8 @@ test.skipIf(unusable !== undefined)(
   `faults - the power goes at ${CUTS} points: nothing acknowledged is lost, no file is damaged`,
   { timeout: 240_000 + CUTS * 1_000 },
   async () => {
-    const random = new SeededRandom(testSeed('power cuts'));
+    const seed = testSeed('power cuts');
+    const random = new SeededRandom(seed);
     const folder = await tempFolder('trine-power-');
     const dataDir = join(folder.path, 'data');
     const port = await freePort();
@@ -95,10 +97,18 @@ test.skipIf(unusable !== undefined)(
           await rm(image, { recursive: true });
         }
       }
-      console.log(
-        `power cuts: ${seen.cuts} points of ${events.length} events, ${acknowledged.length} operations acknowledged; ` +
-          `${seen.inLog} images with commits in the log; compared ${seen.jobs} jobs and ${seen.values} values; losses: 0`,
-      );
+      reportRun({
+        test: 'disks that a power cut could have left',
+        seed,
+        counts: {
+          'points in time': seen.cuts,
+          'events on the disk': events.length,
+          'operations acknowledged': acknowledged.length,
+          'images with commits in the log': seen.inLog,
+          'jobs compared': seen.jobs,
+          'values compared': seen.values,
+        },
+      });
       // A run without anything acknowledged, or without a log to read, would have shown nothing.
       expect(seen.jobs).toBeGreaterThan(CUTS);
       expect(seen.inLog).toBeGreaterThan(0);

@@ -7,9 +7,10 @@ import { ConfigError, createEngine, createLog, type Engine } from '@trine/engine
 import { tempFolder, waitFor, type TempFolder } from '@trine/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SeededRandom, testSeed } from '../support/seeded-random.js';
+import { reportRun, sizeOf } from './report.js';
 
 /** `pnpm test:faults --damages 1000` sets it. */
-const DAMAGES = Number(process.env['TRINE_DAMAGES'] ?? 60);
+const DAMAGES = sizeOf('TRINE_DAMAGES', 60);
 const VALUES = 120;
 const JOBS = 60;
 /** Time for jobs to reach their handler, in milliseconds. */
@@ -151,7 +152,8 @@ test(
   `faults - damage: ${DAMAGES} flipped bits and cut files are named, refused or harmless, and never served`,
   { timeout: 120_000 + DAMAGES * 15_000 },
   async () => {
-    const random = new SeededRandom(testSeed('damage'));
+    const seed = testSeed('damage');
+    const random = new SeededRandom(seed);
     const counts = { harmless: 0, refused: 0, named: 0, tail: 0, repaired: 0 };
     for (let number = 1; number <= DAMAGES; number++) {
       const cwd = join(folder.path, 'damaged');
@@ -193,10 +195,18 @@ test(
       await rm(cwd, { recursive: true });
       await rm(damaged, { recursive: true });
     }
-    console.log(
-      `damage: ${DAMAGES} cases: ${counts.harmless} harmless, ${counts.named} named, ${counts.refused} refused at the start ` +
-        `(${counts.repaired} of them mended by the doctor), ${counts.tail} at the end of the log; served silently: 0`,
-    );
+    reportRun({
+      test: 'files damaged while the engine is down',
+      seed,
+      counts: {
+        cases: DAMAGES,
+        harmless: counts.harmless,
+        named: counts.named,
+        'refused at the start': counts.refused,
+        'of these mended by the doctor': counts.repaired,
+        'at the end of the log': counts.tail,
+      },
+    });
     expect(counts.refused + counts.named).toBeGreaterThan(0);
   },
 );

@@ -14,6 +14,8 @@ export type Answer =
 export interface Delivery {
   readonly data: unknown;
   readonly metadata: { readonly queue?: QueueMetadata } | undefined;
+  /** The connection it came on; no other one of this client had or will have this name. */
+  readonly connection: string;
 }
 
 /** What the queue tells a handler about its delivery. */
@@ -23,7 +25,7 @@ export interface QueueMetadata {
   readonly redelivered: boolean;
 }
 
-interface Frame extends Delivery {
+interface Frame extends Omit<Delivery, 'connection'> {
   readonly type: string;
   readonly invocation_id?: string;
   readonly function_id?: string;
@@ -39,6 +41,7 @@ interface Frame extends Delivery {
  */
 export class ReconnectingClient {
   readonly #url: string;
+  readonly #name: string | undefined;
   readonly #functions = new Map<string, (delivery: Delivery) => unknown>();
   readonly #triggers: string[] = [];
   readonly #asked = new Map<string, (answer: Answer) => void>();
@@ -46,9 +49,14 @@ export class ReconnectingClient {
   #socket: FastSocket | undefined;
   #running = false;
   #calls = 0;
+  #connections = 0;
+  /** Answers that nothing was waiting for. */
+  strayAnswers = 0;
 
-  constructor(url: string) {
+  /** @param name - what it calls itself on each connection; workers of one name share their jobs */
+  constructor(url: string, name?: string) {
     this.#url = url;
+    this.#name = name;
   }
 
   /** Serves a function on each connection. Its value is the answer, a thrown error an error answer. */
@@ -66,6 +74,16 @@ export class ReconnectingClient {
 
   get isOpen(): boolean {
     return this.#socket?.isOpen === true;
+  }
+
+  /** The connection of this moment. */
+  get connection(): string {
+    return `${this.#name ?? 'client'}#${this.#connections}`;
+  }
+
+  /** Drops the connection as a crash does, and comes back at once. */
+  cut(): void {
+    this.#socket?.drop();
   }
 
   start(): void {
@@ -120,9 +138,11 @@ export class ReconnectingClient {
         continue;
       }
       this.#socket = opened.socket;
+      this.#connections++;
       if (!this.#running) return this.#socket.drop();
       for (const id of this.#functions.keys()) this.#socket.send(JSON.stringify({ type: 'registerfunction', id }));
       for (const trigger of this.#triggers) this.#socket.send(trigger);
+      if (this.#name !== undefined) this.#socket.send(description(this.#name));
       this.#release();
     }
   }
@@ -147,6 +167,7 @@ export class ReconnectingClient {
     if (frame.type === 'invokefunction') void this.#run(frame, socket);
     if (frame.type !== 'invocationresult' || frame.invocation_id === undefined) return;
     const settle = this.#asked.get(frame.invocation_id);
+    if (settle === undefined) this.strayAnswers++;
     this.#asked.delete(frame.invocation_id);
     settle?.(frame.error === undefined ? { kind: 'result', result: frame.result } : { kind: 'error', ...frame.error });
   }
@@ -155,12 +176,23 @@ export class ReconnectingClient {
     const handler = this.#functions.get(frame.function_id ?? '');
     if (handler === undefined) return;
     const answer = { type: 'invocationresult', invocation_id: frame.invocation_id, function_id: frame.function_id };
+    const { connection } = this;
     let end: object;
     try {
-      end = { result: (await handler(frame)) ?? null };
+      end = { result: (await handler({ ...frame, connection })) ?? null };
     } catch (error) {
       end = { error: { code: 'invocation_failed', message: (error as Error).message } };
     }
     if (socket.isOpen) socket.send(JSON.stringify({ ...answer, ...end }));
   }
+}
+
+/** What an SDK says of itself after connecting. */
+function description(name: string): string {
+  return JSON.stringify({
+    type: 'invokefunction',
+    function_id: 'engine::workers::register',
+    data: { name, runtime: 'node' },
+    action: { type: 'void' },
+  });
 }

@@ -126,6 +126,11 @@ export class BuiltIns {
     await Promise.all([...this.#running.values()].map((running) => this.#drain(running)));
   }
 
+  /** After `drain`: is all over that they had begun? */
+  get isIdle(): boolean {
+    return [...this.#running.values()].every(({ worker }) => worker.isIdle?.() ?? true);
+  }
+
   async stop(id: string): Promise<void> {
     const running = this.#running.get(id);
     if (running === undefined) return;

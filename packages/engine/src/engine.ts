@@ -26,6 +26,7 @@ import type { WorkerDefinition } from './core/worker-host.js';
 import { registerChannelFunction } from './core/channel-create.js';
 import { registerWorkerFunction } from './core/worker-register.js';
 import type { HeartbeatOptions } from './listener/index.js';
+import { Drain, DRAIN_MS } from './drain.js';
 import { Project } from './project.js';
 import { StorageThreads } from './storage/index.js';
 import { supervisorWorker } from './supervisor/index.js';
@@ -54,6 +55,13 @@ export interface EngineOptions {
   readonly env?: NodeJS.ProcessEnv;
   readonly heartbeat?: Partial<HeartbeatOptions>;
   readonly limits?: Partial<RouterLimits & SessionLimits & CoreLimits>;
+  /** How long `stop()` waits for what runs, in milliseconds. Default 25 s; 0 = not at all. */
+  readonly drainMs?: number;
+}
+
+export interface StopOptions {
+  /** How long to wait for what runs, in milliseconds. Default: what the engine was created with. */
+  readonly drainMs?: number;
 }
 
 type EngineState = 'new' | 'starting' | 'running' | 'stopping' | 'stopped';
@@ -126,6 +134,8 @@ export class Engine {
   readonly #builtIns: BuiltIns;
   readonly #ports = new Map<string, number>();
   readonly #embedded = new Map<string, EmbeddedWorker>();
+  readonly #drain: Drain;
+  readonly #drainMs: number;
   #discovery: Discovery | undefined;
   #state: EngineState = 'new';
   #starting: Promise<void> | undefined;
@@ -171,6 +181,8 @@ export class Engine {
         else this.#ports.set(name, port);
       },
     });
+    this.#drainMs = options.drainMs ?? DRAIN_MS;
+    this.#drain = new Drain({ router: this.core.router, builtIns: this.#builtIns, log });
   }
 
   /** Version of this engine. */
@@ -243,10 +255,14 @@ export class Engine {
   }
 
   /**
-   * Stops in reverse order: new work first, then connections (Close 1012), then the files. What was
-   * acknowledged is on disk. Afterwards nothing keeps the process alive. Idempotent.
+   * Stops in reverse order. New connections, HTTP requests and jobs end at once; calls, jobs and requests
+   * that run may finish until the deadline, and connected workers are served until then. What still runs is
+   * cut off, its jobs are delivered again by the next engine without a charge. Then connections (Close 1012),
+   * then the files. What was acknowledged is on disk. Afterwards nothing keeps the process alive.
+   * Idempotent; a later call with an earlier deadline shortens the wait.
    */
-  stop(): Promise<void> {
+  stop({ drainMs = this.#drainMs }: StopOptions = {}): Promise<void> {
+    this.#drain.endWithin(drainMs);
     if (this.#state !== 'stopped') this.#state = 'stopping';
     // A start under way gives up at its next step and takes back what it had started.
     this.#stopping ??= (this.#starting ?? Promise.resolve()).catch(() => undefined).then(() => this.#halt());
@@ -380,8 +396,9 @@ export class Engine {
   async #takeDown(): Promise<void> {
     await this.project.close();
     await this.#applying;
-    await this.#builtIns.stop(SUPERVISOR);
     await this.#builtIns.drain();
+    await this.#drain.wait();
+    await this.#builtIns.stop(SUPERVISOR);
     this.core.bindings.close();
     await this.#builtIns.stopAll();
     for (const session of [...this.core.sessions()]) await this.core.close(session);

@@ -1,4 +1,4 @@
-export { createEngine, Engine, type EngineOptions } from './engine.js';
+export { createEngine, Engine, type EngineOptions, type StopOptions } from './engine.js';
 export {
   TriggerAction,
   type EmbeddedWorker,

@@ -1,8 +1,7 @@
-import { waitFor } from '@trine/testing';
 import type { Delivery, ReconnectingClient } from '../../support/reconnecting-client.js';
 import type { SeededRandom } from '../../support/seeded-random.js';
-import { JobLog } from './job-log.js';
-import { pause, tell, type Timeline } from './timeline.js';
+import { JobLog, readDeadLetters, waitUntilEmpty, type Auditor } from '../audit/index.js';
+import { engineOf, pause, type Timeline } from './timeline.js';
 
 const STANDARD = 'audit-jobs';
 const FIFO = 'audit-ordered';
@@ -21,12 +20,19 @@ const MAX_HANDLER_MS = 12;
 const FLAKY = 0.06;
 /** Share of jobs of the standard queue whose handler always fails. */
 const POISON = 0.01;
-const DEAD_LETTER_PAGE = 1_000;
+const MAX_FAILURES = 3;
+const MAX_ORDERED_FAILURES = 5;
 
 /** What config.yaml says about the two queues. */
 export const queueConfigs = {
-  [STANDARD]: { type: 'standard', max_retries: 3, concurrency: 10, backoff_ms: 30 },
-  [FIFO]: { type: 'fifo', max_retries: 5, concurrency: GROUPS, backoff_ms: 30, message_group_field: 'group' },
+  [STANDARD]: { type: 'standard', max_retries: MAX_FAILURES, concurrency: 10, backoff_ms: 30 },
+  [FIFO]: {
+    type: 'fifo',
+    max_retries: MAX_ORDERED_FAILURES,
+    concurrency: GROUPS,
+    backoff_ms: 30,
+    message_group_field: 'group',
+  },
 };
 
 interface JobData {
@@ -40,28 +46,51 @@ export class QueueLoad {
   readonly #producer: ReconnectingClient;
   readonly #random: SeededRandom;
   readonly #timeline: Timeline;
+  readonly #auditor: Auditor;
   readonly standard: JobLog;
   readonly ordered: JobLog;
   readonly #flaky = new Set<string>();
   readonly #poison = new Set<string>();
-  readonly #lastStarted = new Map<string, number>();
 
   constructor(parts: {
     producer: ReconnectingClient;
     worker: ReconnectingClient;
     random: SeededRandom;
     timeline: Timeline;
+    auditor: Auditor;
   }) {
     this.#producer = parts.producer;
     this.#random = parts.random;
     this.#timeline = parts.timeline;
-    this.standard = new JobLog(parts.timeline);
-    this.ordered = new JobLog(parts.timeline);
+    this.#auditor = parts.auditor;
+    this.standard = new JobLog(parts.auditor, { maxFailures: MAX_FAILURES });
+    this.ordered = new JobLog(parts.auditor, { maxFailures: MAX_ORDERED_FAILURES, inOrder: true });
     parts.worker.serve(FUNCTION, (delivery) => this.#handle(this.standard, delivery));
-    parts.worker.serve(ORDERED_FUNCTION, (delivery) => {
-      this.#checkOrder(delivery.data as JobData);
-      return this.#handle(this.ordered, delivery);
-    });
+    parts.worker.serve(ORDERED_FUNCTION, (delivery) => this.#handle(this.ordered, delivery));
+  }
+
+  get acknowledged(): number[] {
+    return [this.standard.acknowledged, this.ordered.acknowledged];
+  }
+
+  /** Jobs that were delivered again because their engine or worker was gone. */
+  get redelivered(): number {
+    return this.standard.redelivered + this.ordered.redelivered;
+  }
+
+  get starts(): number {
+    return this.standard.starts + this.ordered.starts;
+  }
+
+  /** There are jobs in their handlers, and jobs that wait behind them. */
+  get isBusy(): boolean {
+    const { standard, ordered } = this;
+    return standard.running > 0 && ordered.running > 0 && standard.unfinished > standard.running;
+  }
+
+  /** The engine that serves now is gone, whatever it had handed out. */
+  engineGone(): void {
+    for (const log of [this.standard, this.ordered]) log.gone(engineOf(this.#timeline));
   }
 
   /** Resolves when producing has ended and every enqueue has an answer or was lost. */
@@ -87,67 +116,35 @@ export class QueueLoad {
       const data: JobData = { id: `${group}-${++numbers.last}`, group, number: numbers.last };
       if (this.#random.chance(FLAKY)) this.#flaky.add(data.id);
       else if (log === this.standard && this.#random.chance(POISON)) this.#poison.add(data.id);
-      const job = log.sent(data.id);
+      const job = log.sent(data.id, data);
       const answer = await this.#producer.ask(functionId, data, { type: 'enqueue', queue });
       if (answer.kind === 'result')
         log.acknowledge(job, (answer.result as { messageReceiptId?: unknown } | null)?.messageReceiptId);
-      if (answer.kind === 'error') tell(log.faults, `${data.id}: refused with ${answer.code}: ${answer.message}`);
+      if (answer.kind === 'error') this.#auditor.tell('refused', `${data.id}: ${answer.code}: ${answer.message}`);
     }
   }
 
-  /** A group never goes back: a start is the group's newest, or that one again. */
-  #checkOrder({ id, group, number }: JobData): void {
-    const last = this.#lastStarted.get(group) ?? 0;
-    if (number < last) tell(this.ordered.faults, `order: ${id} started after ${group}-${last}`);
-    this.#lastStarted.set(group, Math.max(last, number));
-  }
-
-  async #handle(log: JobLog, delivery: Delivery): Promise<null> {
-    const { id } = delivery.data as JobData;
-    const { incarnation } = this.#timeline;
-    const job = log.started(id, delivery);
-    if (job === undefined) return null;
+  async #handle(log: JobLog, { data, metadata }: Delivery): Promise<null> {
+    const { id } = data as JobData;
+    const lease = log.started(id, engineOf(this.#timeline), metadata?.queue);
+    if (lease === undefined) return null;
     await pause(this.#random.between(0, MAX_HANDLER_MS));
     if (this.#poison.has(id) || this.#flaky.delete(id)) {
-      log.failed(job, incarnation);
+      log.failed(lease);
       throw new Error('this handler fails on purpose');
     }
-    log.succeeded(job);
+    log.succeeded(lease);
     return null;
   }
 
   /** Waits until both queues are empty, then compares the log with what is left. */
-  async audit(client: ReconnectingClient, deadlineMs: number): Promise<string[]> {
-    const faults: string[] = [];
+  async audit(client: ReconnectingClient, deadlineMs: number): Promise<void> {
     for (const [queue, log] of [
       [STANDARD, this.standard],
       [FIFO, this.ordered],
     ] as const) {
-      await waitFor(
-        async () => {
-          const { depth, delayed } = await client.call<{ depth: number; delayed: number }>(
-            'engine::queue::topic_stats',
-            { topic: queue },
-          );
-          return depth === 0 && delayed === 0;
-        },
-        { timeoutMs: deadlineMs, what: `${queue} to become empty` },
-      );
-      faults.push(...log.audit(await deadReceipts(client, queue), (id) => this.#poison.has(id)));
+      await waitUntilEmpty(client, queue, deadlineMs);
+      log.audit(await readDeadLetters(client, queue), (id) => this.#poison.has(id));
     }
-    return faults;
-  }
-}
-
-async function deadReceipts(client: ReconnectingClient, topic: string): Promise<Set<string>> {
-  const receipts = new Set<string>();
-  for (let offset = 0; ; offset += DEAD_LETTER_PAGE) {
-    const page = await client.call<{ message_receipt_id: string }[]>('engine::queue::dlq_messages', {
-      topic,
-      offset,
-      limit: DEAD_LETTER_PAGE,
-    });
-    for (const { message_receipt_id } of page) receipts.add(message_receipt_id);
-    if (page.length < DEAD_LETTER_PAGE) return receipts;
   }
 }

@@ -6,9 +6,9 @@ export interface Timeline {
   producing: boolean;
 }
 
-/** Adds a fault, unless there are many already: one cause usually makes thousands. */
-export function tell(faults: string[], fault: string): void {
-  if (faults.length < 20) faults.push(fault);
+/** What deliveries of the engine that serves now hang on, see `Lease.holder`. */
+export function engineOf({ incarnation }: Timeline): string {
+  return `engine ${incarnation}`;
 }
 
 export function pause(ms: number): Promise<void> {

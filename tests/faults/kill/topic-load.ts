@@ -1,7 +1,8 @@
 import { waitFor } from '@trine/testing';
 import type { ReconnectingClient } from '../../support/reconnecting-client.js';
 import type { SeededRandom } from '../../support/seeded-random.js';
-import { pause, tell, type Timeline } from './timeline.js';
+import { waitUntilEmpty, type Auditor } from '../audit/index.js';
+import { pause, type Timeline } from './timeline.js';
 
 const TOPIC = 'audit.topic';
 const PUBLISHERS = 8;
@@ -22,7 +23,7 @@ export class TopicLoad {
   readonly #seen = new Map<string, Set<number>>(SUBSCRIBERS.map((id) => [id, new Set()]));
   #published = 0;
   #lastOrdered = 0;
-  readonly #faults: string[] = [];
+  readonly #auditor: Auditor;
 
   constructor(parts: {
     publisher: ReconnectingClient;
@@ -30,10 +31,12 @@ export class TopicLoad {
     sometimes: ReconnectingClient;
     random: SeededRandom;
     timeline: Timeline;
+    auditor: Auditor;
   }) {
     this.#publisher = parts.publisher;
     this.#random = parts.random;
     this.#timeline = parts.timeline;
+    this.#auditor = parts.auditor;
     for (const id of SUBSCRIBERS) {
       const client = id === 'audit::on-sometimes' ? parts.sometimes : parts.worker;
       client.serve(id, ({ data }) => this.#receive(id, (data as { number: number }).number));
@@ -73,39 +76,31 @@ export class TopicLoad {
       const answer = await this.#publisher.ask('iii::durable::publish', { topic: TOPIC, data: { number } });
       if (answer.kind === 'result') this.#acknowledged.add(number);
       if (answer.kind === 'error')
-        tell(this.#faults, `publish ${number}: refused with ${answer.code}: ${answer.message}`);
+        this.#auditor.tell('refused', `publish ${number}: ${answer.code}: ${answer.message}`);
     }
   }
 
   async #receive(functionId: string, number: number): Promise<void> {
     if (!Number.isInteger(number) || number < 1 || number > this.#published)
-      tell(this.#faults, `ghost: ${functionId} got ${number}`);
+      this.#auditor.tell('I1', `ghost: ${functionId} got ${number}`);
     this.#seen.get(functionId)?.add(number);
     if (functionId === 'audit::on-ordered') {
       if (number < this.#lastOrdered)
-        tell(this.#faults, `order: ${number} reached ${functionId} after ${this.#lastOrdered}`);
+        this.#auditor.tell('I5', `${number} reached ${functionId} after ${this.#lastOrdered}`);
       this.#lastOrdered = Math.max(this.#lastOrdered, number);
     } else {
       await pause(this.#random.between(0, MAX_HANDLER_MS));
     }
   }
 
-  async audit(client: ReconnectingClient, deadlineMs: number): Promise<string[]> {
-    await waitFor(
-      async () => {
-        const stats = await client.call<{ depth: number; delayed: number }>('engine::queue::topic_stats', {
-          topic: TOPIC,
-        });
-        return stats.depth === 0 && stats.delayed === 0;
-      },
-      { timeoutMs: deadlineMs, what: `${TOPIC} to become empty` },
-    );
-    const faults = [...this.#faults];
+  /** Waits until all is delivered, then compares what was acknowledged with what the subscribers saw. */
+  async audit(client: ReconnectingClient, deadlineMs: number): Promise<void> {
+    await waitUntilEmpty(client, TOPIC, deadlineMs);
     for (const [functionId, seen] of this.#seen) {
       for (const number of this.#acknowledged) {
-        if (!seen.has(number)) tell(faults, `lost: publish ${number} was acknowledged and never reached ${functionId}`);
+        if (!seen.has(number))
+          this.#auditor.tell('I1', `lost: publish ${number} was acknowledged and never reached ${functionId}`);
       }
     }
-    return faults;
   }
 }

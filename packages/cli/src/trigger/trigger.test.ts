@@ -206,7 +206,7 @@ describe('an error', () => {
     });
     const command = start(['trigger', 'test::never'], { cwd: folder.path, env: { III_URL: other.url } });
     await waitFor(() => called);
-    await other.stop();
+    await other.stop({ drainMs: 0 });
     const { exitCode, stderr } = await command.finished;
     expect(exitCode).toBe(1);
     expect(stderr).toMatch(/^Error: (WebSocket error: the engine closed the connection \(code 1012|\{)/);

@@ -90,6 +90,11 @@ export class Router {
     return this.#pending.size;
   }
 
+  /** The calls that are on their way at this moment. */
+  pendingCalls(): readonly PendingCall[] {
+    return [...this.#pending.values()];
+  }
+
   /** Sends a call to the function's serving owner. The answer reaches the caller's session exactly once. */
   call(caller: Session, request: CallRequest, payload: Payload, options: RouteOptions): void {
     const owner =

@@ -278,6 +278,8 @@ export interface RunningWorker {
   reconfigure?(config: unknown): void | Promise<void>;
   /** Stops taking new work (no new requests, no dispatch); what runs may finish. Called before `stop`. */
   drain?(): void | Promise<void>;
+  /** Asked after `drain`: is all that it had begun over? The engine waits for it, up to a deadline. Left out = yes. */
+  isIdle?(): boolean;
   stop(): void | Promise<void>;
 }
 

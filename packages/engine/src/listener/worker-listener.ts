@@ -238,8 +238,8 @@ export class WorkerListener {
     const path = pathOf(request);
     const known = path === '/' || path === '/otel' || isChannelPath(path);
     const admitted = originAllowed(this.#door ?? {}, request);
-    if (this.#stopped || !known || !admitted) {
-      const status = this.#stopped ? 503 : known ? 403 : 404;
+    if (this.#drained || !known || !admitted) {
+      const status = this.#drained ? 503 : known ? 403 : 404;
       if (!admitted)
         this.#log.warn('connection refused: its origin is not allowed', { origin: request.headers.origin });
       // The other side may keep its end open for ever.

@@ -90,6 +90,8 @@ export class LocalWorker {
   #wake: () => void = () => undefined;
   /** Somebody wants the process replaced: go round without a delay. */
   #again = false;
+  /** The process that runs is the last one. */
+  #draining = false;
   #exitsInRow = 0;
   #lastExit: Exit | undefined;
   #failure: string | undefined;
@@ -120,6 +122,7 @@ export class LocalWorker {
   /** Starts it, or ends its waiting when it failed or backs off. Does nothing when it runs. */
   async start(): Promise<void> {
     if (this.#state === 'stopping') await this.#run?.done;
+    if (this.#draining) return;
     if (this.#run === undefined) {
       this.#exitsInRow = 0;
       const abort = new AbortController();
@@ -128,6 +131,12 @@ export class LocalWorker {
       this.#exitsInRow = 0;
       this.#wake();
     }
+  }
+
+  /** Lets the process run until it ends or is stopped, and starts none after it. */
+  drain(): void {
+    this.#draining = true;
+    if (this.#process === undefined) void this.stop();
   }
 
   /** SIGTERM to its processes, SIGKILL after 3 s. Resolves when they are gone. It stays stopped until `start`. */
@@ -199,6 +208,7 @@ export class LocalWorker {
         continue;
       }
       const exit = await this.#ended(signal);
+      if (this.#draining) break;
       if (exit === undefined || this.#again || signal.aborted) continue;
       await this.#backOff(exit, signal);
     }
@@ -349,6 +359,7 @@ export class LocalWorker {
     switch (this.#state) {
       case 'starting':
       case 'running':
+        if (this.#draining) return;
         if (!this.#again) this.#log.info('restarting worker', { worker: this.name, reason });
         this.#again = true;
         void this.#process?.stop();

@@ -21,7 +21,7 @@ export function supervisorWorker(project: SupervisedProject): WorkerDefinition {
       const supervisor = new Supervisor(host, project);
       serveWorkerFunctions({ host, project, supervisor });
       supervisor.start();
-      return { stop: () => supervisor.stop() };
+      return { drain: () => supervisor.drain(), stop: () => supervisor.stop() };
     },
   });
 }

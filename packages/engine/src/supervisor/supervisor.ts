@@ -50,6 +50,11 @@ export class Supervisor {
     await this.#leaving.get(name);
   }
 
+  /** Starts no process any more; those that run may finish what they do. */
+  drain(): void {
+    for (const worker of this.#workers.values()) worker.drain();
+  }
+
   /** Stops all workers; resolves when no process of them is left. */
   async stop(): Promise<void> {
     this.#stopped = true;

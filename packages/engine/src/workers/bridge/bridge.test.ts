@@ -222,7 +222,7 @@ describe('bridged engines', () => {
     );
     await worker.frame('invokefunction');
     const waiting: Promise<unknown>[] = [];
-    await engines.shift()?.stop();
+    await engines.shift()?.stop({ drainMs: 0 });
     await lost;
     // Sent when there is no engine: they wait for it, up to their patience.
     waiting.push(call(near, 'bridge.invoke', { function_id: 'engine::workers::list' }));

@@ -50,6 +50,7 @@ export const httpWorker = defineWorker<HttpConfig>({
         gateway.drain();
         listeners.close();
       },
+      isIdle: () => gateway.open === 0,
       async stop() {
         gateway.drain();
         await listeners.stop(gateway.idle(), STOP_GRACE_MS);

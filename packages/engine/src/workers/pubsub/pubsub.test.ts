@@ -55,7 +55,7 @@ describe('pubsub', () => {
 
   afterEach(async () => {
     for (const socket of sockets.splice(0)) socket.drop();
-    await engine.stop();
+    await engine.stop({ drainMs: 0 });
     await folder.remove();
   });
 

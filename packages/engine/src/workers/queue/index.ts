@@ -106,6 +106,7 @@ export const queueWorker = defineWorker<QueueWorkerConfig>({
         current = next;
       },
       drain,
+      isIdle: () => [...runners.values()].every((runner) => runner.isIdle),
       stop,
     };
   },

@@ -89,6 +89,10 @@ export class LineRunner {
     this.#draining = true;
   }
 
+  get isIdle(): boolean {
+    return this.#running === 0;
+  }
+
   /** Starts what can start. */
   pump(): void {
     if (this.#pumping) return;

@@ -47,6 +47,7 @@ describe('named queues', () => {
     engine = await createEngine({
       cwd: folder.path,
       clock,
+      drainMs: 0, // some handlers never end
       log: createLog({ level: 'error', format: 'json', stream: { write: () => true } }),
       config: {
         workers: [

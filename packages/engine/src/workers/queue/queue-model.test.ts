@@ -92,7 +92,7 @@ describe('the queue under a seeded storm', () => {
       });
     };
     const start = async (): Promise<void> => {
-      const next = (engine = await createEngine({ cwd: folder.path, clock, log, config }));
+      const next = (engine = await createEngine({ cwd: folder.path, clock, log, config, drainMs: 0 }));
       await next.start();
       client = next.worker('client');
       offer(next);
