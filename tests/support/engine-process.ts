@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { waitFor } from '@trine/testing';
 
@@ -121,16 +121,7 @@ export class EngineProcess {
   }
 }
 
-/** A port that is free now. For processes that must come back on the same one; others use port 0. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
-}
+export { freePort } from '@trine/testing';
 
 function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {

@@ -99,7 +99,12 @@ export async function createEngine(options: EngineOptions = {}): Promise<Engine>
   const parts: { engine?: Engine } = {};
   const engine = (): Engine => parts.engine as Engine;
   const workers = builtInWorkers({
-    observability: () => ({ log, telemetry: engine().telemetry, version: ENGINE_VERSION }),
+    observability: () => ({
+      log,
+      telemetry: engine().telemetry,
+      health: engine().core.health,
+      version: ENGINE_VERSION,
+    }),
     env: () => options.env ?? process.env,
     configuration: () => engine().project.source,
     workerPort: () => ({

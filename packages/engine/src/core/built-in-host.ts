@@ -13,6 +13,7 @@ import type { Storage } from './store.js';
 import type {
   Condition,
   FunctionDefinition,
+  HealthReport,
   HostChannels,
   HttpFunctionServer,
   InvokeRequest,
@@ -159,6 +160,18 @@ export class BuiltInHost implements WorkerHost {
 
   serveHttpFunctions(server: HttpFunctionServer): Registration {
     return this.#core.httpFunctions.serve(server);
+  }
+
+  reportHealth(report: () => HealthReport): Registration {
+    const { health } = this.#core;
+    const name = this.session.info.name ?? this.entryName;
+    health.set(name, report);
+    return {
+      remove: () => {
+        // A successor may have reported already.
+        if (health.get(name) === report) health.delete(name);
+      },
+    };
   }
 
   activateTrigger(triggerId: string): void {

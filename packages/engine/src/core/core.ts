@@ -14,6 +14,7 @@ import type { Random } from './random.js';
 import { Registry } from './registry.js';
 import { Router, type RouterLimits } from './router.js';
 import type { Session, WorkerInfo } from './session.js';
+import type { HealthReport } from './worker-host.js';
 
 export interface WorkerEvent {
   readonly kind: 'connected' | 'updated' | 'disconnected';
@@ -51,6 +52,8 @@ export class Core {
   readonly channels: Channels;
   readonly httpFunctions = new HttpFunctions(this);
   readonly workers = new Emitter<WorkerEvent>();
+  /** What built-in workers say of what they depend on, by the name of the worker. */
+  readonly health = new Map<string, () => HealthReport>();
   /** The rules of all listeners that have some. */
   readonly accessRules = new Set<AccessRules>();
   readonly #sessions = new Map<string, Session>();

@@ -266,8 +266,17 @@ export interface WorkerHost {
    * `false` (`skip`); a failing condition is `error`: the target must not run.
    */
   condition(functionId: string, request: Omit<InvokeRequest, 'functionId' | 'metadata'>): Promise<Condition>;
+  /** What `engine::health::check` shows of this worker, under its name: asked each time, so it must be cheap. */
+  reportHealth(report: () => HealthReport): Registration;
   /** Publishes a port that this worker listens on, shown as `engine.ports[name]`. */
   reportPort(name: string, port: number): void;
+}
+
+/** What a built-in worker says of what it depends on, in `engine::health::check`. */
+export interface HealthReport {
+  /** `degraded`: something that it needs is away, refuses or is slow; `details` tell what, and what to do. */
+  readonly status: 'healthy' | 'degraded';
+  readonly details: { readonly [name: string]: JsonValue | undefined };
 }
 
 export interface RunningWorker {

@@ -64,6 +64,7 @@ class Bench {
       activateTrigger: unused,
       invoke: unused,
       condition: unused,
+      reportHealth: unused,
       reportPort: unused,
     };
     this.#running = await supervisorWorker(this.#project()).start(host, {});

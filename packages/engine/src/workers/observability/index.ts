@@ -3,7 +3,7 @@
  * Always on; a configuration only changes it.
  */
 import type { LogOutput } from '../../core/log-writer.js';
-import { defineWorker, type WorkerDefinition } from '../../core/worker-host.js';
+import { defineWorker, type HealthReport, type WorkerDefinition } from '../../core/worker-host.js';
 import { baggageFunctions } from './baggage-functions.js';
 import { configuredLevel, idleKeys, observabilityConfig, type ObservabilityConfig } from './config.js';
 import { logFunctions } from './functions.js';
@@ -19,6 +19,8 @@ export type { WorkerMetrics } from './worker-gauges.js';
 export interface ObservabilityParts {
   readonly log: LogOutput;
   readonly telemetry: Telemetry;
+  /** What the other built-in workers say of themselves, by name. */
+  readonly health: ReadonlyMap<string, () => HealthReport>;
   readonly version: string;
 }
 
@@ -31,7 +33,7 @@ export function observabilityWorker(parts: () => ObservabilityParts): WorkerDefi
     config: observabilityConfig,
     defaultBlock: { enabled: true, level: 'info', format: 'default', logs_enabled: true, logs_console_output: true },
     start(host, config) {
-      const { log: output, telemetry, version } = parts();
+      const { log: output, telemetry, health, version } = parts();
       const initial = { level: output.level, format: output.format };
       let warnedOf = '';
       const apply = (next: ObservabilityConfig): void => {
@@ -50,7 +52,7 @@ export function observabilityWorker(parts: () => ObservabilityParts): WorkerDefi
         ...logListFunctions(host, telemetry.logs),
         ...traceFunctions(host, telemetry),
         ...baggageFunctions(host),
-        healthFunction(host, telemetry, version),
+        healthFunction(host, { telemetry, health, version }),
       ];
       return {
         reconfigure: (next) => apply(next as ObservabilityConfig),

@@ -1,5 +1,7 @@
-import { defineWorker } from '../../core/worker-host.js';
-import { openBuiltin, type Broker, type Line } from './adapters/index.js';
+import { isDeepStrictEqual } from 'node:util';
+import { defineWorker, type HealthReport } from '../../core/worker-host.js';
+import type { Broker, Line } from './adapters/index.js';
+import { openBroker } from './adapters/open.js';
 import {
   defaultBlock,
   namedQueues,
@@ -19,6 +21,14 @@ import { Topics } from './topics.js';
 import { durableSubscriber } from './triggers.js';
 
 export { default as queueStore } from './store.js';
+
+function brokerReport(broker: Broker): HealthReport {
+  const { state, detail, durability } = broker.health();
+  return {
+    status: state === 'ready' ? 'healthy' : 'degraded',
+    details: { adapter: broker.adapter, state, durability, detail },
+  };
+}
 
 /** Named queues and durable topics: at least once, on disk before the reply. */
 export const queueWorker = defineWorker<QueueWorkerConfig>({
@@ -40,7 +50,7 @@ export const queueWorker = defineWorker<QueueWorkerConfig>({
     const runs: Runs = new Map();
     const events = new JobEvents(host);
     let current = config;
-    const broker: Broker = await openBuiltin(host, file, {
+    const broker: Broker = await openBroker(host, config, file, {
       ready: (line) => runners.get(line)?.pump(),
       missing(line, functionId, namespace) {
         if (!host.registry.hasFunction(functionId, namespace)) return { functionId, namespace };
@@ -57,6 +67,7 @@ export const queueWorker = defineWorker<QueueWorkerConfig>({
     };
     const queues = new Queues(host, broker, runnerOf);
     const topics = new Topics(host, broker, runnerOf);
+    const health = host.reportHealth(() => brokerReport(broker));
     const listening = host.registry.onFunction(({ available, functionId, namespace }) => {
       broker.functionChanged(functionId, namespace, available);
     });
@@ -70,6 +81,7 @@ export const queueWorker = defineWorker<QueueWorkerConfig>({
     const stop = async (): Promise<void> => {
       drain();
       listening.remove();
+      health.remove();
       topics.stop();
       await broker.stop();
     };
@@ -97,9 +109,9 @@ export const queueWorker = defineWorker<QueueWorkerConfig>({
     return {
       async reconfigure(changed) {
         const next = changed as QueueWorkerConfig;
-        if (queueFile(next, host.projectDir) !== file) {
+        if (queueFile(next, host.projectDir) !== file || !isDeepStrictEqual(next?.adapter, current?.adapter)) {
           throw new Error(
-            'adapter.config: where jobs are stored changes only with a restart of the engine; the previous setting stays',
+            'adapter: where jobs are stored changes only with a restart of the engine; the previous setting stays',
           );
         }
         await queues.configure(namedQueues(next));

@@ -23,7 +23,6 @@ export {
   type AdapterName,
   type Capability,
 } from './capabilities.js';
-export { openBuiltin } from './builtin/broker.js';
 
 /** A stream of jobs with settings of its own: a named queue, or a durable subscription of a topic. */
 export interface LineSpec {
@@ -246,7 +245,10 @@ export interface BrokerEvents {
 /** Can the broker be reached and written to? For `engine::health::check`. */
 export interface BrokerHealth {
   readonly state: 'ready' | 'degraded' | 'unreachable';
+  /** What is wrong, where, and what to do. */
   readonly detail?: string | undefined;
+  /** `relaxed`: the broker's own settings let it forget what it has accepted; `detail` names them. Left out = full. */
+  readonly durability?: 'full' | 'relaxed' | undefined;
 }
 
 export interface Broker {
