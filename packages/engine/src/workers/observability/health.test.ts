@@ -1,6 +1,5 @@
 import { createEngine, type Engine } from '../../index.js';
 import { tempFolder, waitFor, type TempFolder } from '@trine/testing';
-import type { Core } from '../../core/core.js';
 import { afterEach, expect, it } from 'vitest';
 
 let folder: TempFolder;
@@ -20,7 +19,7 @@ it('tells of the disk and of the queue, and is degraded with them', async () => 
   });
   await engine.start();
   const check = () =>
-    engine.worker('test').trigger<Record<string, unknown>>({ function_id: 'engine::health::check', payload: {} });
+    engine.worker('test').trigger<unknown, { status: string }>({ function_id: 'engine::health::check', payload: {} });
   expect(await check()).toMatchObject({
     status: 'healthy',
     components: {
@@ -28,9 +27,9 @@ it('tells of the disk and of the queue, and is degraded with them', async () => 
       queue: { status: 'healthy', details: { adapter: 'builtin', state: 'ready' } },
     },
   });
-  const { health } = engine.core as Core;
+  const { health } = engine.core;
   health.set('queue', () => ({ status: 'degraded', details: { detail: 'the disk is full' } }));
-  await waitFor(async () => (await check())['status'] === 'degraded');
+  await waitFor(async () => (await check()).status === 'degraded');
   expect(await check()).toMatchObject({
     components: { queue: { status: 'degraded', details: { detail: 'the disk is full' } } },
   });
