@@ -55,16 +55,24 @@ class MemberReader {
     this.#spans = spans;
   }
 
+  /** The last member of that name. Most keys are pointers to the same text: see `KEY_NAMES`. */
+  #find(key: string): number {
+    const { keys } = this.#spans;
+    let at = keys.length - 1;
+    while (at >= 0 && keys[at] !== key) at--;
+    return at;
+  }
+
   /** The raw JSON of a member; null and absent are one unless `keepNull`. */
   raw(key: string, keepNull = false): string | undefined {
-    const at = this.#spans.keys.lastIndexOf(key);
+    const at = this.#find(key);
     if (at < 0) return undefined;
     const raw = this.#text.slice(this.#spans.starts[at], this.#spans.ends[at]);
     return raw === 'null' && !keepNull ? undefined : raw;
   }
 
   string(key: string): string | undefined {
-    const at = this.#spans.keys.lastIndexOf(key);
+    const at = this.#find(key);
     if (at < 0) return undefined;
     const start = this.#spans.starts[at] as number;
     const end = this.#spans.ends[at] as number;

@@ -110,7 +110,7 @@ function scan(text: string): ObjectSpans | undefined {
     for (;;) {
       if (at(i) !== QUOTE) throw unexpected(text, i);
       const keyEnd = skipString(text, i);
-      keys.push(unquote(text, i, keyEnd));
+      keys.push(keyName(i + 1, keyEnd - 1) ?? unquote(text, i, keyEnd));
       i = skipSpace(keyEnd);
       if (at(i) !== COLON) throw unexpected(text, i);
       i = skipSpace(i + 1);
@@ -149,6 +149,44 @@ export function memberText(text: string, key: string): string | undefined {
 export function unquote(text: string, start: number, end: number): string {
   const inner = text.slice(start + 1, end - 1);
   return inner.indexOf('\\') < 0 ? inner : (JSON.parse(text.slice(start, end)) as string);
+}
+
+/**
+ * Names of the members of hot frames, by their length. A key that is one of them is given as this very
+ * text: nothing is cut out of the frame, and to compare it is to compare two pointers.
+ */
+const KEY_NAMES: readonly (readonly { readonly name: string; readonly units: Uint16Array }[])[] = byLength([
+  'action',
+  'baggage',
+  'data',
+  'error',
+  'function_id',
+  'invocation_id',
+  'metadata',
+  'namespace',
+  'result',
+  'traceparent',
+  'type',
+]);
+
+function byLength(names: readonly string[]): { name: string; units: Uint16Array }[][] {
+  const lists: { name: string; units: Uint16Array }[][] = [];
+  for (const name of names) (lists[name.length] ??= []).push({ name, units: Uint16Array.from(Buffer.from(name)) });
+  return lists;
+}
+
+/** The known name at `units[start..end)`, or undefined. */
+function keyName(start: number, end: number): string | undefined {
+  const length = end - start;
+  const candidates = length < KEY_NAMES.length ? KEY_NAMES[length] : undefined;
+  if (candidates === undefined) return undefined;
+  const own = units;
+  for (const { name, units: expected } of candidates) {
+    let i = 0;
+    while (i < length && own[start + i] === expected[i]) i++;
+    if (i === length) return name;
+  }
+  return undefined;
 }
 
 /** The unit at an index: 0 behind the end. */

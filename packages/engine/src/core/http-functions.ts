@@ -61,7 +61,11 @@ export class HttpFunctions {
   async #run(call: PendingCall, handler: HttpFunctionHandler): Promise<void> {
     try {
       const { payload, traceparent } = call;
-      const result = await handler({ invocationId: call.callerInvocationId ?? call.id, payload, traceparent });
+      const result = await handler({
+        invocationId: call.callerInvocationId ?? this.#core.router.idOf(call),
+        payload,
+        traceparent,
+      });
       this.#core.router.complete(call, { ok: true, result });
     } catch (error) {
       if (!(error instanceof TrineError))

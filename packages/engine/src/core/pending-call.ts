@@ -5,14 +5,15 @@
  * so an answer can never arrive before it.
  */
 import { Payload } from '@trine/protocol';
+import { CallLink } from './call-list.js';
 import type { Timer } from './clock.js';
 import type { FunctionOwner } from './registry.js';
 import type { Session } from './session.js';
 import type { Outcome } from './worker-host.js';
 
 export class PendingCall implements Waiter {
-  /** Engine-made, unique in this engine: what the executor sees as `invocation_id`. Empty until the call is filed as pending. */
-  id: string;
+  /** Unique in this engine; the executor sees an id that is made of it (`Router.idOf`). 0 until the call is filed as pending. */
+  number: number;
   owner: FunctionOwner;
   /** The session that runs it; another than the owner's after the worker has reattached. */
   executor: Session;
@@ -39,9 +40,12 @@ export class PendingCall implements Waiter {
   /** The number under which it was written to the executor's socket, see `Confirmations`. */
   written = 0;
   done = false;
+  /** Its places in the lists of who runs it and of who waits for it. */
+  readonly executingLink = new CallLink();
+  readonly waitingLink = new CallLink();
 
   constructor(
-    id: string,
+    number: number,
     owner: FunctionOwner,
     caller: Session,
     callerInvocationId: string | undefined,
@@ -51,7 +55,7 @@ export class PendingCall implements Waiter {
     timeoutMs: number,
     settle: ((outcome: Outcome) => void) | undefined,
   ) {
-    this.id = id;
+    this.number = number;
     this.owner = owner;
     this.executor = owner.session;
     this.caller = caller;

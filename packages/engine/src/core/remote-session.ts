@@ -197,7 +197,7 @@ export class RemoteSession extends Session {
     this.#confirmations?.stop();
     this.#bindAnswers.stop();
     this.#core.detach(this);
-    for (const call of [...this.executing]) {
+    for (const call of this.executing) {
       if (call.held || this.hasConfirmed(call)) continue;
       this.#core.router.lose(
         call,
@@ -235,7 +235,7 @@ export class RemoteSession extends Session {
       return;
     }
     const text = encodeInvoke(
-      call.id,
+      this.#core.router.idOf(call),
       call.owner.knownAs ?? call.functionId,
       call.payload.json,
       call.traceparent,
@@ -686,17 +686,19 @@ function tooMany(what: string, limit: number): TrineError {
   return new TrineError(ErrorCode.tooManyRegistrations, `a worker may register ${limit} ${what}: the rest is refused`);
 }
 
+/** Options of a call whose caller waits: only its id differs from one to the next. */
 class Answered {
-  readonly stampCaller = true;
-  readonly settle = undefined;
-  readonly timeoutMs = undefined;
-  readonly replicas = false;
+  declare readonly stampCaller: true;
+  declare readonly settle: undefined;
+  declare readonly timeoutMs: undefined;
+  declare readonly replicas: false;
   readonly callerInvocationId: string;
 
   constructor(callerInvocationId: string) {
     this.callerInvocationId = callerInvocationId;
   }
 }
+Object.assign(Answered.prototype, { stampCaller: true, settle: undefined, timeoutMs: undefined, replicas: false });
 
 const UNANSWERED = {
   callerInvocationId: undefined,

@@ -15,6 +15,7 @@
  * passed: its functions serve only where no settled owner exists, and for itself.
  */
 import { DEFAULT_NAMESPACE, type ErrorBody } from '@trine/protocol';
+import { CallList } from './call-list.js';
 import type { Log, LogFields } from './log.js';
 import type { PendingCall, Waiter } from './pending-call.js';
 import type { FunctionOwner } from './registry.js';
@@ -69,9 +70,9 @@ export abstract class Session {
   /** The functions it offers, served or waiting in a stack. */
   readonly functions = new Set<FunctionOwner>();
   /** Calls that it runs. */
-  readonly executing = new Set<PendingCall>();
+  readonly executing = new CallList('executing');
   /** Calls that it made and waits for. */
-  readonly waiting = new Set<PendingCall>();
+  readonly waiting = new CallList('waiting');
 
   protected constructor(
     id: string,
