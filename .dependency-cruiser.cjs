@@ -27,7 +27,7 @@ module.exports = {
       comment: 'Names a file or package that is not there, or not in its package.json.',
       from: {},
       // The SDKs' packages name type files that they do not contain.
-      to: { couldNotResolve: true, pathNot: '^iii-sdk-' },
+      to: { couldNotResolve: true, pathNot: '^iii-sdk(-|$)' },
     },
     {
       name: 'undeclared-dependency',

@@ -2,13 +2,22 @@
 import { sendPlainly } from './corked-socket.js';
 import { startAnswerer } from './floors/answerer.js';
 import { startBroadcaster } from './floors/broadcaster.js';
+import { startCommitter } from './floors/committer.js';
 import { startForwarder } from './floors/forwarder.js';
 import { startHttpForwarder } from './floors/http-forwarder.js';
+import { startJobForwarder } from './floors/job-forwarder.js';
 import { startParsingForwarder } from './floors/parsing-forwarder.js';
 import type { ReadyLine } from './target.js';
 
 export type FloorKind =
-  'forwarder' | 'parsing-forwarder' | 'answerer' | 'broadcaster' | 'acknowledged-broadcaster' | 'http-forwarder';
+  | 'forwarder'
+  | 'parsing-forwarder'
+  | 'answerer'
+  | 'committer'
+  | 'job-forwarder'
+  | 'broadcaster'
+  | 'acknowledged-broadcaster'
+  | 'http-forwarder';
 
 async function start(kind: FloorKind, port: number): Promise<ReadyLine> {
   switch (kind) {
@@ -18,6 +27,10 @@ async function start(kind: FloorKind, port: number): Promise<ReadyLine> {
       return { port: await startParsingForwarder() };
     case 'answerer':
       return { port: await startAnswerer() };
+    case 'committer':
+      return { port: await startCommitter() };
+    case 'job-forwarder':
+      return { port: await startJobForwarder() };
     case 'broadcaster':
       return { port: await startBroadcaster(false) };
     case 'acknowledged-broadcaster':

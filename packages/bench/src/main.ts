@@ -3,18 +3,24 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { writeDocs } from './docs.js';
 import { measureIdle } from './idle-workers.js';
+import { measureJobStart } from './job-start.js';
 import { machine } from './machine.js';
 import { measureRow, type RowResult } from './measure.js';
+import { measureMillion } from './million-jobs.js';
 import { parseOptions, USAGE, type Options } from './options.js';
-import { idleLine, line, markdown, startUpLine, type Report } from './report.js';
+import { idleLine, jobStartLine, line, markdown, millionLine, startUpLine, type Report } from './report.js';
+import { measureRivals, rivalsLine } from './rivals/index.js';
 import { ROWS } from './rows.js';
 import { measureStartUp, type StartUpResult } from './start-up.js';
 
 const START_ROW = 'start';
 const IDLE_ROW = 'idle';
+const JOB_START_ROW = 'job-start';
+const MILLION_ROW = 'million';
+const RIVALS_ROW = 'rivals';
 
 async function run(options: Options): Promise<number> {
-  const names = [...ROWS.map((row) => row.name), START_ROW, IDLE_ROW];
+  const names = [...ROWS.map((row) => row.name), START_ROW, IDLE_ROW, JOB_START_ROW, MILLION_ROW, RIVALS_ROW];
   const unknown = options.rows.find((name) => !names.includes(name));
   if (unknown !== undefined) throw new Error(`no row is called "${unknown}"; there are: ${names.join(', ')}`);
   const wanted = (name: string): boolean => options.rows.length === 0 || options.rows.includes(name);
@@ -51,8 +57,27 @@ async function run(options: Options): Promise<number> {
 
   const idle = wanted(IDLE_ROW) ? await attempt('Idle workers', measureIdle, idleLine) : undefined;
 
+  const jobStart = wanted(JOB_START_ROW) ? await attempt('Start of a job', measureJobStart, jobStartLine) : undefined;
   const { seconds, rounds, seed } = options;
-  const report: Report = { machine: machine(), seconds, rounds, seed, rows, startUp, idle };
+  const million = wanted(MILLION_ROW)
+    ? await attempt('Waiting jobs', () => measureMillion(seed), millionLine)
+    : undefined;
+  const rivals = wanted(RIVALS_ROW)
+    ? await attempt('Other queues', () => measureRivals(seconds, seed, console.error), rivalsLine)
+    : undefined;
+
+  const report: Report = {
+    machine: machine(),
+    seconds,
+    rounds,
+    seed,
+    rows,
+    startUp,
+    idle,
+    jobStart,
+    million,
+    rivals,
+  };
   const json = JSON.stringify(report, undefined, 2);
   if (options.json !== undefined) writeFileSync(options.json, `${json}\n`);
   console.log(json);

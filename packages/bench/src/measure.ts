@@ -82,6 +82,7 @@ function goalsOf(targets: Targets, { plain, corked, engine }: RowResult['sides']
     goals.push({ kind, target, reached, met: atMost ? reached <= target : reached >= target });
   };
   if (engine === undefined) return goals;
+  add('rate', engine.rate);
   if (plain !== undefined) add('plain', engine.rate / plain.rate);
   if (corked === undefined) return goals;
   add('corked', engine.rate / corked.rate);

@@ -16,7 +16,9 @@ export interface Options {
 
 export const USAGE = `Usage: pnpm bench [options]
 
-  --row NAME        only this row (may be given several times); 'start' = start to listening, 'idle' = idle workers
+  --row NAME        only this row (may be given several times); also
+                    'start' (to listening), 'idle' (workers), 'job-start', 'million' (waiting jobs)
+                    and 'rivals' (other queues, on servers that are installed)
   --seconds N       length of a measured window (default 3)
   --rounds N        windows per side, in turn (default 5)
   --seed N          seed of the payloads (default 1)

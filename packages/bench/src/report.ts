@@ -1,6 +1,9 @@
 import type { Machine } from './machine.js';
 import { IDLE_TARGET_MIB, type IdleResult } from './idle-workers.js';
+import { JOB_START_TARGET_MICROS, type JobStartResult } from './job-start.js';
 import { SIDES, type Goal, type RowResult, type SideResult } from './measure.js';
+import { MILLION_START_TARGET_MS, MILLION_TARGET_MIB, type MillionResult } from './million-jobs.js';
+import { rivalsTable, type RivalsResult } from './rivals/index.js';
 import type { Row } from './rows.js';
 import type { StartUpResult } from './start-up.js';
 
@@ -12,6 +15,9 @@ export interface Report {
   readonly rows: readonly RowResult[];
   readonly startUp: StartUpResult | undefined;
   readonly idle: IdleResult | undefined;
+  readonly jobStart: JobStartResult | undefined;
+  readonly million: MillionResult | undefined;
+  readonly rivals: RivalsResult | undefined;
 }
 
 /** One line per row, for the terminal while the run goes on. */
@@ -33,6 +39,7 @@ function speed({ rate, latencyMicros }: SideResult): string {
 
 /** `at least 0.64 of plain: 0.9`, and the like. */
 function goalText({ kind, target, reached }: Goal): string {
+  if (kind === 'rate') return `${thousands(reached)}/s (>= ${thousands(target)})`;
   const what = { plain: 'of plain', corked: 'of corked', cpu: 'x CPU of corked', latency: 'x time of corked' }[kind];
   const bound = kind === 'plain' || kind === 'corked' ? '>=' : '<=';
   return `${reached.toFixed(2)} ${what} (${bound} ${target})`;
@@ -48,7 +55,7 @@ function startUpText(side: StartUpResult['floor']): string {
 
 /** The measured part of docs/performance.md. */
 export function markdown(rows: readonly Row[], report: Report): string {
-  const { machine, startUp, idle } = report;
+  const { machine, startUp, idle, jobStart, million, rivals } = report;
   return [
     `Commit ${machine.commit}, Node ${machine.node}, ${machine.cores} x ${machine.cpu}, ${machine.memoryGiB} GiB, ` +
       `${machine.system}; ${report.rounds} rounds of ${report.seconds} s a side, seed ${report.seed}.`,
@@ -61,6 +68,9 @@ export function markdown(rows: readonly Row[], report: Report): string {
           `Start to listening: Trine ${startUpText(startUp.engine)}, a bare Node server ${startUpText(startUp.floor)}.`,
         ]),
     ...(idle === undefined ? [] : ['', idleLine(idle)]),
+    ...(jobStart === undefined ? [] : ['', jobStartLine(jobStart)]),
+    ...(million === undefined ? [] : ['', millionLine(million)]),
+    ...(rivals === undefined ? [] : ['', rivalsTable(rivals)]),
   ].join('\n');
 }
 
@@ -91,6 +101,27 @@ export function idleLine({ workers, rssEmptyBytes, rssBytes }: IdleResult): stri
   return (
     `${thousands(workers)} idle workers: ${mebibytes(rssBytes)} resident (<= ${IDLE_TARGET_MIB} MiB${met ? '' : ', missed'}), ` +
     `${mebibytes(rssEmptyBytes)} without them.`
+  );
+}
+
+export function jobStartLine({ enqueueMicros, startMicros }: JobStartResult): string {
+  const beyond = startMicros - enqueueMicros;
+  return (
+    `Start of a job on an idle engine: acknowledged after ${Math.round(enqueueMicros)} us, its handler starts after ` +
+    `${Math.round(startMicros)} us: ${Math.round(beyond)} us beyond the enqueue ` +
+    `(<= ${thousands(JOB_START_TARGET_MICROS)} us${beyond <= JOB_START_TARGET_MICROS ? '' : ', **missed**'}).`
+  );
+}
+
+export function millionLine(result: MillionResult): string {
+  const { jobs, rssBeforeBytes, rssWaitingBytes, enqueueSeconds, startMs, rssStartedBytes } = result;
+  const grown = rssWaitingBytes - rssBeforeBytes;
+  const memoryMet = grown <= MILLION_TARGET_MIB * 2 ** 20;
+  const startMet = startMs <= MILLION_START_TARGET_MS;
+  return (
+    `${thousands(jobs)} waiting jobs (enqueued in ${enqueueSeconds.toFixed(0)} s): ${mebibytes(rssWaitingBytes)} resident, ` +
+    `${mebibytes(grown)} more than with 10,000 (<= ${MILLION_TARGET_MIB} MiB${memoryMet ? '' : ', **missed**'}); a start with them ` +
+    `takes ${Math.round(startMs)} ms (<= ${thousands(MILLION_START_TARGET_MS)} ms${startMet ? '' : ', **missed**'}) and ${mebibytes(rssStartedBytes)}.`
   );
 }
 

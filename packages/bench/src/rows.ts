@@ -1,7 +1,8 @@
 /** What is measured: each row is a load program, a floor and the engine's configuration. */
 import type { FloorKind } from './floor-process.js';
 import { connectEchoWorker } from './load/echo-worker.js';
-import { CallLoad } from './load/calls.js';
+import { CallLoad, type CallPlan } from './load/calls.js';
+import { JOB, JobLoad } from './load/jobs.js';
 import { FAN_OUT_IN_FLIGHT, FAN_OUT_SOCKETS, SUBSCRIBERS, type StartLoad } from './load/load.js';
 import { untilCallable } from './load/probe.js';
 import { PublishLoad } from './load/publishes.js';
@@ -18,6 +19,8 @@ export interface Targets {
   readonly corked?: number;
   /** Most CPU per operation, as a multiple of the corked floor's. */
   readonly cpu?: number;
+  /** Operations per second, whatever the floor. */
+  readonly rate?: number;
   /** Longest median time of one operation, as a multiple of the corked floor's: rows with one operation in flight. */
   readonly latency?: number;
 }
@@ -25,7 +28,7 @@ export interface Targets {
 export interface Row {
   readonly name: string;
   readonly title: string;
-  readonly unit: 'calls' | 'deliveries' | 'requests';
+  readonly unit: 'calls' | 'deliveries' | 'jobs' | 'requests';
   readonly floor: FloorKind;
   /** What the floor does, for the table. */
   readonly floorTitle: string;
@@ -126,31 +129,39 @@ export const ROWS: readonly Row[] = [
     workers: [QUEUE_WORKER],
     // Nobody serves the function: jobs wait, so the row is about accepting them and nothing else.
     load({ target, random }) {
-      const payload = randomPayload(random, PAYLOAD_BYTES);
-      return CallLoad.open(target.url, {
-        functionId: 'bench::job',
-        data: () => payload,
-        action: '{"type":"enqueue","queue":"bench"}',
-      });
+      return CallLoad.open(target.url, enqueues(randomPayload(random, PAYLOAD_BYTES)));
     },
   },
   {
-    name: 'jobs',
-    title: 'Enqueue, committed, while a worker runs the jobs',
+    name: 'enqueue-group',
+    title: 'The same beside a group commit',
     unit: 'calls',
-    floor: 'answerer',
-    floorTitle: 'bare answer',
-    targets: {},
+    floor: 'committer',
+    floorTitle: 'bare group commit, synced',
+    targets: { corked: 0.7 },
+    workers: [QUEUE_WORKER],
+    load: ({ target, random }) => CallLoad.open(target.url, enqueues(randomPayload(random, PAYLOAD_BYTES))),
+  },
+  {
+    name: 'enqueue-one',
+    title: 'Enqueue, committed to disk, one at a time',
+    unit: 'calls',
+    floor: 'committer',
+    floorTitle: 'bare commit, synced',
+    targets: { latency: 1.5 },
+    workers: [QUEUE_WORKER],
+    load: ({ target, random }) =>
+      CallLoad.open(target.url, { ...enqueues(randomPayload(random, PAYLOAD_BYTES)), inFlight: 1 }),
+  },
+  {
+    name: 'jobs',
+    title: 'Job, enqueued, committed, run and ended',
+    unit: 'jobs',
+    floor: 'job-forwarder',
+    floorTitle: 'one answer and one forwarded call, no disk',
+    targets: { rate: 15_000 },
     workers: [{ name: 'iii-queue', config: { queue_configs: { bench: { type: 'standard', concurrency: 256 } } } }],
-    async load({ target, random }) {
-      const payload = randomPayload(random, PAYLOAD_BYTES);
-      const worker = await connectEchoWorker(target.url, ['bench::job'], 'null');
-      return CallLoad.open(
-        target.url,
-        { functionId: 'bench::job', data: () => payload, action: '{"type":"enqueue","queue":"bench"}' },
-        [worker],
-      );
-    },
+    load: ({ target, random }) => JobLoad.open(target.url, randomPayload(random, PAYLOAD_BYTES)),
   },
   {
     name: 'state-set',
@@ -247,6 +258,10 @@ export const ROWS: readonly Row[] = [
     },
   },
 ];
+
+function enqueues(payload: string): CallPlan {
+  return { functionId: JOB, data: () => payload, action: '{"type":"enqueue","queue":"bench"}' };
+}
 
 function stateData(value: string | undefined): (sequence: number) => string {
   const tail = value === undefined ? '}' : `,"value":${value}}`;

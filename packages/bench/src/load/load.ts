@@ -52,10 +52,10 @@ const SETTLE_DEADLINE_MS = 20_000;
 const SETTLE_POLL_MS = 5;
 
 /** Waits for a condition of the load; a load that never settles has lost something. */
-export async function settle(what: string, condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + SETTLE_DEADLINE_MS;
+export async function settle(what: string, condition: () => boolean, deadlineMs = SETTLE_DEADLINE_MS): Promise<void> {
+  const deadline = performance.now() + deadlineMs;
   while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`${what} did not end within ${SETTLE_DEADLINE_MS} ms`);
+    if (performance.now() > deadline) throw new Error(`${what} did not end within ${deadlineMs} ms`);
     await new Promise((resolve) => setTimeout(resolve, SETTLE_POLL_MS));
   }
 }
