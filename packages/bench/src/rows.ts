@@ -5,7 +5,7 @@ import { CallLoad, type CallPlan } from './load/calls.js';
 import { JOB, JobLoad } from './load/jobs.js';
 import { FAN_OUT_IN_FLIGHT, FAN_OUT_SOCKETS, SUBSCRIBERS, type StartLoad } from './load/load.js';
 import { untilCallable } from './load/probe.js';
-import { PublishLoad } from './load/publishes.js';
+import { PublishLoad, type PublishPlan } from './load/publishes.js';
 import { RedirectLoad } from './load/redirects.js';
 import { VoidLoad } from './load/void-calls.js';
 import { randomPayload, randomRecords } from './random.js';
@@ -215,17 +215,17 @@ export const ROWS: readonly Row[] = [
     floorTitle: 'one frame per socket',
     targets: { corked: 0.7 },
     workers: [{ name: 'iii-pubsub' }],
-    load({ target, random }) {
-      const message = randomPayload(random, PAYLOAD_BYTES);
-      return PublishLoad.open(target.url, {
-        functionId: 'publish',
-        triggerType: 'subscribe',
-        message,
-        subscribers: FAN_OUT_SOCKETS,
-        ownSockets: true,
-        inFlight: FAN_OUT_IN_FLIGHT,
-      });
-    },
+    load: ({ target, random }) => PublishLoad.open(target.url, fanOut(randomPayload(random, PAYLOAD_BYTES))),
+  },
+  {
+    name: 'fan-out-answered',
+    title: 'The same beside a floor whose subscribers answer, as ours do',
+    unit: 'deliveries',
+    floor: 'acknowledged-broadcaster',
+    floorTitle: 'one answered call per socket',
+    targets: {},
+    workers: [{ name: 'iii-pubsub' }],
+    load: ({ target, random }) => PublishLoad.open(target.url, fanOut(randomPayload(random, PAYLOAD_BYTES))),
   },
   {
     name: 'durable',
@@ -261,6 +261,17 @@ export const ROWS: readonly Row[] = [
 
 function enqueues(payload: string): CallPlan {
   return { functionId: JOB, data: () => payload, action: '{"type":"enqueue","queue":"bench"}' };
+}
+
+function fanOut(message: string): PublishPlan {
+  return {
+    functionId: 'publish',
+    triggerType: 'subscribe',
+    message,
+    subscribers: FAN_OUT_SOCKETS,
+    ownSockets: true,
+    inFlight: FAN_OUT_IN_FLIGHT,
+  };
 }
 
 function stateData(value: string | undefined): (sequence: number) => string {

@@ -84,4 +84,24 @@ describe('messages', () => {
   it('of 16 MiB stay one frame', async () => {
     expect(await framesOf('x'.repeat(16 * MIB))).toMatchObject([{ fin: true, opcode: 1 }]);
   });
+
+  it('leave before the end of the turn when there are many, or long ones, and in their order', async () => {
+    const worker = new WorkerSocket(openWebSocket, socket);
+    for (let i = 0; i < 31; i++) worker.send(`${i}`);
+    expect(socket.bytesWritten).toBe(0);
+    worker.send('31');
+    const afterMany = socket.bytesWritten;
+    expect(afterMany).toBeGreaterThan(0);
+    worker.send('x'.repeat(70_000));
+    expect(socket.bytesWritten).toBeGreaterThan(afterMany + 70_000);
+    worker.send('last');
+    const frames = await waitFor(() => {
+      const all = parse(Buffer.concat(received));
+      return all.length === 34 ? all : undefined;
+    });
+    expect(frames.slice(0, 32).map(({ payload }) => payload.toString())).toEqual(
+      Array.from({ length: 32 }, (_, i) => `${i}`),
+    );
+    expect(frames.at(-1)?.payload.toString()).toBe('last');
+  });
 });

@@ -1,6 +1,6 @@
 /**
  * A WebSocket as the transport of a session: one write per turn of the event loop,
- * or per 32 frames.
+ * or per 32 frames, or per 64 KiB.
  *
  * Text frames of one turn are laid into one buffer and written at once; `ws` keeps reading, control
  * frames and the closing handshake. Whole frames only ever meet on the socket, so the two never mix.
@@ -29,6 +29,24 @@ const MAX_HEADER_BYTES = 10;
  * others, and 32 share the cost of a write well enough (with 256 calls in flight, a third more calls a second).
  */
 const MAX_FRAMES = 32;
+/** The same for what waits in UTF-16 units: as much as the kernel hands over at once. */
+const MAX_UNITS = 64 * 1024;
+
+/** Sockets with something to write at the end of this turn: one timer for all, a publish may reach thousands. */
+let waiting: WorkerSocket[] = [];
+
+function flushWaiting(): void {
+  const sockets = waiting;
+  waiting = [];
+  for (const socket of sockets) {
+    try {
+      socket.flush();
+    } catch (error) {
+      // Its messages are lost, so the connection is; those of the others are not.
+      socket.terminate(`a message could not be written: ${(error as Error).message}`);
+    }
+  }
+}
 
 export class WorkerSocket implements Transport {
   readonly #ws: WebSocket;
@@ -40,7 +58,6 @@ export class WorkerSocket implements Transport {
   onTerminate: ((reason: string) => void) | undefined;
   #isPaused = false;
   #isHeld = false;
-  readonly #flush = (): void => this.flush();
 
   constructor(ws: WebSocket, socket: Socket) {
     this.#ws = ws;
@@ -50,9 +67,9 @@ export class WorkerSocket implements Transport {
   }
 
   send(text: string): void {
-    if (this.#texts.length === 0) setImmediate(this.#flush);
+    if (this.#texts.length === 0 && waiting.push(this) === 1) setImmediate(flushWaiting);
     this.#textUnits += text.length;
-    if (this.#texts.push(text) >= MAX_FRAMES) this.flush();
+    if (this.#texts.push(text) >= MAX_FRAMES || this.#textUnits >= MAX_UNITS) this.flush();
   }
 
   /** Writes what waits now: before a Close frame. */
