@@ -17,6 +17,7 @@
  *
  * Costs next to nothing until an end is taken: most requests carry two of them and use neither.
  */
+import type { AccessRules } from './access-rules.js';
 import type { ChannelPool } from './channels.js';
 import { Spill } from './spill.js';
 
@@ -85,6 +86,8 @@ export class Channel {
   readonly createdAt: number;
   /** Its maker ends it by itself: it neither ends with its owner nor is swept for an end that nobody took. */
   readonly isManaged: boolean;
+  /** Who made it: a worker behind access rules, one behind none, or the engine itself. */
+  readonly #madeBehind: AccessRules | 'no rules' | 'engine';
   readonly #pool: ChannelPool;
   #writer: 'free' | 'taken' | 'ended' = 'free';
   #source: ChannelSource | undefined;
@@ -108,6 +111,7 @@ export class Channel {
     capacityBytes: number,
     createdAt: number,
     isManaged: boolean,
+    madeBehind: AccessRules | 'no rules' | 'engine',
     pool: ChannelPool,
   ) {
     this.id = id;
@@ -115,7 +119,17 @@ export class Channel {
     this.capacityBytes = capacityBytes;
     this.createdAt = createdAt;
     this.isManaged = isManaged;
+    this.#madeBehind = madeBehind;
     this.#pool = pool;
+  }
+
+  /**
+   * Does its key count at a listener with these rules? It is bound to the listener that made the channel: what leaks
+   * from inside opens nothing outside. A listener without rules takes all keys, since whoever is there may call
+   * everything as it is, and every listener takes those of the engine's own channels (bodies of requests).
+   */
+  opensAt(rules: AccessRules | undefined): boolean {
+    return rules?.restricted !== true || this.#madeBehind === 'engine' || this.#madeBehind === rules;
   }
 
   ref(direction: ChannelDirection): ChannelRef {

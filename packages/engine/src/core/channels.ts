@@ -95,7 +95,7 @@ export class Channels {
   /** One for all: a channel that is at its end, for whoever has nothing to write. */
   get ended(): Channel {
     if (this.#ended === undefined) {
-      this.#ended = new EndedChannel(this.#nextId(), this.#random.uuid(), 0, 0, true, this.#pool);
+      this.#ended = new EndedChannel(this.#nextId(), this.#random.uuid(), 0, 0, true, 'engine', this.#pool);
       this.#byId.set(this.#ended.id, { channel: this.#ended, owned: undefined });
     }
     return this.#ended;
@@ -124,6 +124,7 @@ export class Channels {
       bufferUnits(options.bufferUnits) * CHANNEL_UNIT_BYTES,
       this.#clock.monotonic(),
       isManaged,
+      owner.kind === 'remote' ? (owner.access?.rules ?? 'no rules') : 'engine',
       this.#pool,
     );
     owned?.add(channel);

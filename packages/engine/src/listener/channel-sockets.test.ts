@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { request as httpRequest } from 'node:http';
 import { FakeClock, RawChannel, RawWorker, rawExchange, waitFor, type RawChannelRef } from '@trine/testing';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { BuiltInHost } from '../core/built-in-host.js';
 import { registerChannelFunction } from '../core/channel-create.js';
@@ -314,5 +314,85 @@ describe('a writer in Python that is held back', () => {
     expect(to.messages.map((message) => (message as Buffer)[0])).toEqual(
       Array.from({ length: TOTAL }, (_, i) => i % 256),
     );
+  });
+});
+
+describe('a reader from which nothing comes', () => {
+  const PING_EVERY_MS = 20_000;
+  const PATIENCE_MS = 15 * 60_000;
+  let clock: FakeClock;
+  let from: RawChannel;
+
+  /** Every ping but those of the last few intervals has left. */
+  async function pinged(to: RawChannel, pings: () => number, ms: number): Promise<void> {
+    for (let passed = 0; passed < ms; passed += PING_EVERY_MS) {
+      const before = pings();
+      await clock.advance(PING_EVERY_MS);
+      await waitFor(() => pings() > before || to.closeCode !== undefined);
+    }
+  }
+
+  async function open(autoPong: boolean): Promise<{ to: RawChannel; pings: () => number }> {
+    await listener.stop();
+    clock = new FakeClock();
+    await start(clock);
+    const { writer, reader } = await create();
+    from = await RawChannel.open(url, writer);
+    const to = await RawChannel.open(url, reader, {}, { autoPong });
+    let pings = 0;
+    to.ws.on('ping', () => pings++);
+    return { to, pings: () => pings };
+  }
+
+  it('is cut off after 15 minutes, and its writer hears of it', async () => {
+    const { to, pings } = await open(false);
+    await pinged(to, pings, PATIENCE_MS);
+    expect(to.closeCode).toBeUndefined();
+    await pinged(to, pings, PING_EVERY_MS);
+    expect(await to.closed()).toEqual([1006, '']);
+    expect(await from.closed()).toEqual([1011, 'reader_gone']);
+  });
+
+  it('stays while it answers pings, or takes what is written', async () => {
+    const { to, pings } = await open(true);
+    await pinged(to, pings, PATIENCE_MS + 5 * PING_EVERY_MS);
+    expect(to.closeCode).toBeUndefined();
+    const silent = await open(false);
+    for (let minutes = 0; minutes < 30; minutes += 10) {
+      await pinged(silent.to, silent.pings, 10 * 60_000);
+      from.send(Buffer.alloc(1_000));
+      await waitFor(() => silent.to.bytes >= (minutes / 10 + 1) * 1_000);
+    }
+    expect(silent.to.closeCode).toBeUndefined();
+  });
+
+  it('stays after the whole engine stood still: it has not been asked', async () => {
+    const { to } = await open(false);
+    vi.spyOn(clock, 'monotonic').mockReturnValue(clock.monotonic() + 2 * PATIENCE_MS);
+    await clock.advance(2 * PING_EVERY_MS);
+    expect(to.closeCode).toBeUndefined();
+  });
+});
+
+describe('a reader that is slow to the end', () => {
+  afterEach(() => void vi.useRealTimers());
+
+  it('gets all of it and the end, however long it stands still after the writer has gone', async () => {
+    const { writer, reader } = await create({ buffer_size: 1_024 });
+    // More than the kernels' buffers of both sides keep: the rest waits in this process.
+    const TOTAL_BYTES = 40 * 1024 * 1024;
+    const from = await RawChannel.open(url, writer);
+    from.send(Buffer.alloc(TOTAL_BYTES, 7));
+    await waitFor(() => core.channels.bufferedBytes > TOTAL_BYTES);
+    const to = await RawChannel.open(url, reader, {}, { paused: true });
+    // The timers of the WebSocket library are real ones.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    from.close();
+    while (core.channels.size > 0) await new Promise((resolve) => setImmediate(resolve));
+    vi.advanceTimersByTime(5 * 60_000);
+    vi.useRealTimers();
+    to.ws.resume();
+    expect(await to.closed()).toEqual([1005, '']);
+    expect(to.bytes).toBe(TOTAL_BYTES);
   });
 });

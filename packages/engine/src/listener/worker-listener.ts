@@ -7,11 +7,10 @@
 import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { AddressInfo, Socket } from 'node:net';
-import { WebSocketServer, type RawData, type WebSocket } from 'ws';
+import type { RawData, WebSocket, WebSocketServer } from 'ws';
 import type { Core } from '../core/core.js';
 import type { Log } from '../core/log.js';
 import type { Registration } from '../core/worker-host.js';
-import { MAX_MESSAGE_BYTES } from '../core/message-limit.js';
 import { RemoteSession, type SessionLimits } from '../core/remote-session.js';
 import type { SessionAccess } from '../core/session-access.js';
 import { decodeTelemetry, isTelemetry, type TelemetrySink } from '../core/telemetry.js';
@@ -24,6 +23,7 @@ import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
 import { createListeningServer, renew } from './listening-server.js';
 import { originAllowed } from './origin.js';
 import type { TlsFiles } from './tls-files.js';
+import { createUpgrader } from './upgrader.js';
 import { WorkerSocket } from './worker-socket.js';
 
 /** What may change while it listens. */
@@ -75,9 +75,6 @@ const CLOSE_RESTART = 1012;
  */
 const CLEAN_CLOSES: ReadonlySet<number> = new Set([1000, 1001, 1005]);
 
-/** Lets a client know that the engine has switched Nagle off, so that it may too. */
-const CAPABILITIES = 'x-iii-capabilities: tcp-nodelay';
-
 export class WorkerListener {
   readonly #options: WorkerListenerOptions;
   readonly #core: Core;
@@ -106,18 +103,12 @@ export class WorkerListener {
     this.#core = options.core;
     this.#log = options.core.log.for('iii::worker_connections');
     this.#heartbeat = new Heartbeat(options.core.clock, options.heartbeat);
-    this.#wss = new WebSocketServer({
-      noServer: true,
-      perMessageDeflate: false,
-      maxPayload: MAX_MESSAGE_BYTES,
-      clientTracking: false,
-    });
-    this.#channelSockets = new ChannelSockets(options.core, this.#wss);
+    this.#wss = createUpgrader();
+    this.#channelSockets = new ChannelSockets(options.core);
     this.#pressure = options.pressure?.on((isPressed) => {
       this.#isPressed = isPressed;
       for (const { transport } of this.#sockets) transport?.hold(isPressed);
     });
-    this.#wss.on('headers', (headers) => headers.push(CAPABILITIES));
   }
 
   /** The real port, also when 0 was asked for. */
@@ -247,7 +238,7 @@ export class WorkerListener {
       socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
       return;
     }
-    if (isChannelPath(path)) return this.#channelSockets.upgrade(request, socket, head);
+    if (isChannelPath(path)) return this.#channelSockets.upgrade(request, socket, head, this.#door?.gate?.rules);
     this.#wss.handleUpgrade(request, socket, head, (ws) => {
       ws.binaryType = 'nodebuffer';
       const enter = (access?: SessionAccess): void => {
