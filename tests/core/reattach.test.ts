@@ -112,6 +112,25 @@ describe('a caller whose connection dropped', () => {
   });
 });
 
+describe('a client that takes large messages', () => {
+  it('takes them on the connection that reattaches, before it has described itself again', async () => {
+    await start(LONG_GRACE_MS);
+    const server = await worker('server');
+    server.serve('large', () => 'x'.repeat(2 * 1024 * 1024));
+    await settled(server);
+    // Of an unknown version it would be taken for one that closes at 1 MiB.
+    const python = { headers: { 'user-agent': 'Python/3.12 websockets/15.0' } };
+    const caller = await RawWorker.connect(engine.url, python);
+    await expect(caller.call('large', {})).rejects.toMatchObject({ code: 'payload_too_large' });
+    caller.describe({ name: 'caller', runtime: 'python', version: '0.25.0' });
+    expect(await caller.call('large', {})).toHaveLength(2 * 1024 * 1024);
+    caller.drop();
+    const again = await RawWorker.connect(engine.url, python);
+    again.reattach(caller);
+    expect(await again.call('large', {})).toHaveLength(2 * 1024 * 1024);
+  });
+});
+
 describe('a worker whose connection dropped while it ran a call', () => {
   it('answers on the connection that reattaches, when it had confirmed the call', async () => {
     await start(LONG_GRACE_MS);
@@ -180,6 +199,39 @@ describe('a worker whose connection dropped while it ran a call', () => {
     again.send({ type: 'invocationresult', invocation_id: work.calls[0], function_id: 'slow::work', result: 'late' });
     expect(await answer).toBe('late');
     await waitFor(() => !server.isOpen);
+  });
+
+  it.each([
+    ['after it has described itself', true],
+    ['before it could describe itself', false],
+  ])('keeps its calls over a second cut, %s', async (_when, describes) => {
+    await start(LONG_GRACE_MS);
+    const server = await worker('server');
+    server.serve('quick::work', () => null);
+    const work = serveByHand(server, 'slow::work');
+    await settled(server);
+    const caller = await worker('caller');
+    // The number under which the call is written is one that the next connection will not reach.
+    for (let i = 0; i < 5; i++) await caller.call('quick::work', {});
+    const answer = caller.call('slow::work', {});
+    await waitFor(() => work.calls.length === 1);
+    await confirmed(server);
+    server.drop();
+    const second = await RawWorker.connect(engine.url);
+    second.reattach(server);
+    if (describes) second.describe({ name: 'server', ...SDK });
+    await settled(second);
+    second.drop();
+    await waitFor(() => engine.core.session(second.id)?.state === 'detached');
+    const third = await RawWorker.connect(engine.url);
+    third.reattach(second);
+    third.describe({ name: 'server', ...SDK });
+    await settled(third);
+    third.send({ type: 'invocationresult', invocation_id: work.calls[0], function_id: 'slow::work', result: 7 });
+    expect(await answer).toBe(7);
+    // Nothing is left of the connections before, what they offered included.
+    expect([server, second].map(({ id }) => engine.core.session(id))).toEqual([undefined, undefined]);
+    await expect(caller.call('quick::work', {})).rejects.toMatchObject({ code: 'function_not_found' });
   });
 
   it('ends everything when the grace is over', async () => {

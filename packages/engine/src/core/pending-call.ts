@@ -11,6 +11,9 @@ import type { FunctionOwner } from './registry.js';
 import type { Session } from './session.js';
 import type { Outcome } from './worker-host.js';
 
+/** In place of a number: the worker has the call, by whichever connection. */
+export const RECEIVED = 0;
+
 export class PendingCall implements Waiter {
   /** Unique in this engine; the executor sees an id that is made of it (`Router.idOf`). 0 until the call is filed as pending. */
   number: number;
@@ -38,7 +41,7 @@ export class PendingCall implements Waiter {
   /** Not sent yet: its function's owner is detached. */
   held = false;
   /** The number under which it was written to the executor's socket, see `Confirmations`. */
-  written = 0;
+  written = RECEIVED;
   done = false;
   /** Its places in the lists of who runs it and of who waits for it. */
   readonly executingLink = new CallLink();

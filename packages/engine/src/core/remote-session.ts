@@ -85,8 +85,8 @@ export class RemoteSession extends Session {
   /** Who waits for this provider's answer about a trigger. */
   readonly #bindAnswers: BindAnswers;
   #canReattach = false;
-  /** The session it took over from, until it has described itself. */
-  #predecessor: Session | undefined;
+  /** The sessions it took over from, one after the other, until it has described itself. */
+  #predecessors: Session[] = [];
   /** The session that took over from this one. */
   #successor: Session | undefined;
   #backlog: WorkerFrame[] | undefined;
@@ -208,16 +208,17 @@ export class RemoteSession extends Session {
 
   override known(): void {
     const { runtime, version } = this.info;
+    // One that has reattached and not described itself is what it was on the connection before.
+    if (runtime === undefined && this.#predecessors.length > 0) return;
     this.#messageLimit = messageLimit(this.info, this.#isPythonSocket);
     this.#canReattach = runtime !== undefined && !isBefore(version, 0, 21, 8);
     if (!this.#canReattach) {
       this.#confirmations?.stop();
       this.#confirmations = undefined;
     }
-    const predecessor = this.#predecessor;
-    if (predecessor === undefined || runtime === undefined) return;
-    this.#predecessor = undefined;
-    void this.#core.close(predecessor);
+    const predecessors = this.#predecessors;
+    this.#predecessors = [];
+    for (const predecessor of predecessors) void this.#core.close(predecessor);
   }
 
   /** The socket took what was buffered. */
@@ -344,8 +345,13 @@ export class RemoteSession extends Session {
       });
       return;
     }
-    this.#predecessor = outcome.previous;
-    const kept = (outcome.previous as RemoteSession).#handOver(this);
+    const previous = outcome.previous as RemoteSession;
+    const before = previous.#predecessors.filter(({ state }) => state !== 'closed');
+    this.#predecessors.push(...before, previous);
+    previous.#predecessors = [];
+    this.#canReattach = true;
+    this.#messageLimit = previous.#messageLimit;
+    const kept = previous.#handOver(this);
     for (const text of kept) this.#sendResult(text);
     this.#log.info('Worker reattached', {
       worker_id: this.id,

@@ -18,7 +18,7 @@ import { CallIds } from './call-ids.js';
 import type { Clock, Timer } from './clock.js';
 import { HeldCalls, MAX_HELD_CALLS } from './held-calls.js';
 import type { Log } from './log.js';
-import { PendingCall, type CallHandle, type CallRecorder, type CallRequest } from './pending-call.js';
+import { PendingCall, RECEIVED, type CallHandle, type CallRecorder, type CallRequest } from './pending-call.js';
 import type { Random } from './random.js';
 import type { FunctionOwner, Registry } from './registry.js';
 import type { Session } from './session.js';
@@ -181,7 +181,11 @@ export class Router {
 
   /** A client came back on another connection: what it ran and what it waits for is that one's. */
   move(from: Session, to: Session): void {
-    for (const call of from.executing) if (!call.held) this.hand(call, to);
+    for (const call of from.executing) {
+      if (call.held) continue;
+      this.hand(call, to);
+      call.written = RECEIVED;
+    }
     for (const call of from.waiting) {
       call.caller = to;
       from.waiting.delete(call);
