@@ -58,7 +58,7 @@ export interface Transport {
 export interface SessionLimits {
   /** Above this many unsent bytes, the largest message aside, a session gets no new calls and is not read from. Default 16 MiB. */
   readonly outboundSoftBytes: number;
-  /** Above this many unsent bytes a session is cut off. Default 128 MiB. */
+  /** Above this many unsent bytes, the largest message aside, large answers are replaced by an error and a session is cut off. Default 128 MiB. */
   readonly outboundHardBytes: number;
 }
 
@@ -223,7 +223,8 @@ export class RemoteSession extends Session {
 
   /** The socket took what was buffered. */
   drained(): void {
-    this.#largeUnsent = 0;
+    // What was sent in this turn has not reached the socket yet.
+    if (this.#transport.bufferedBytes <= LARGE_CHARS) this.#largeUnsent = 0;
     if (!this.#paused) return;
     this.#paused = false;
     if (this.#backlog === undefined) this.#transport.resumeReading();
@@ -274,6 +275,10 @@ export class RemoteSession extends Session {
     );
     if (this.#tooLarge(text)) {
       const error = this.#tooLargeError(`the answer of ${functionId}`, text.length, functionId);
+      text = encodeResult(callerInvocationId, functionId, undefined, error, traceparent, baggage);
+    } else if (text.length > LARGE_CHARS && this.#wouldCut(text.length)) {
+      const message = `worker ${this.label} does not read fast enough (${this.#transport.bufferedBytes} bytes wait): the answer of ${functionId}, a message of about ${text.length} bytes, was not delivered. Ask for fewer large answers at a time`;
+      const error = { code: ErrorCode.channelSendFailed, message };
       text = encodeResult(callerInvocationId, functionId, undefined, error, traceparent, baggage);
     }
     this.#sendResult(text);
@@ -668,10 +673,16 @@ export class RemoteSession extends Session {
     return this.#transport.bufferedBytes - this.#largeUnsent > this.#limits.outboundSoftBytes;
   }
 
+  /** Would one more large message be more than may wait? One that asked for several shall not lose its connection. */
+  #wouldCut(length: number): boolean {
+    const waiting = this.#transport.bufferedBytes + length - Math.max(this.#largeUnsent, length);
+    return waiting > this.#limits.outboundHardBytes;
+  }
+
   #send(text: string): void {
     if (text.length > LARGE_CHARS) this.#largeUnsent = Math.max(this.#largeUnsent, text.length);
     this.#transport.send(text);
-    if (this.#transport.bufferedBytes > this.#limits.outboundHardBytes) {
+    if (this.#transport.bufferedBytes - this.#largeUnsent > this.#limits.outboundHardBytes) {
       this.#transport.terminate(`it does not read: ${this.#transport.bufferedBytes} bytes wait`);
     }
   }

@@ -524,6 +524,30 @@ describe('limits of a message', () => {
     expect(await Promise.all(answers)).toEqual([large, 1]);
   });
 
+  it('answer with an error what a slow client would be cut off for, and deliver the rest', async () => {
+    await listener.stop();
+    const LARGE = 20 * 1024 * 1024;
+    await start({ sessionLimits: { outboundHardBytes: 2 * LARGE } });
+    const waiting: ((value: string) => void)[] = [];
+    const handler = (): Promise<string> => new Promise((resolve) => waiting.push(resolve));
+    new LocalSession(core, 'engine', 'built-in').register({ id: 'large', handler });
+    const slow = await RawWorker.connect(url);
+    slow.pause();
+    const answers = Array.from({ length: 6 }, () => slow.ask('large', null));
+    await waitFor(() => waiting.length === answers.length);
+    for (const answer of waiting) answer('x'.repeat(LARGE));
+    await waitFor(() => core.router.inFlight === 0);
+    slow.resume();
+    const ends = (await Promise.all(answers)).map((frame) => frame['error'] ?? (frame['result'] as string).length);
+    // The kernel's buffers hold some of it.
+    expect(ends.filter((end) => end === LARGE).length).toBeGreaterThanOrEqual(2);
+    expect(ends.at(-1)).toMatchObject({
+      code: 'channel_send_failed',
+      message: expect.stringMatching(/Ask for fewer large answers at a time/) as string,
+    });
+    expect(slow.isOpen).toBe(true);
+  });
+
   it('name what narrows a list down when discovery answers with too much', async () => {
     const python = await RawWorker.connect(url);
     core.describe(core.session(python.id) as Session, { runtime: 'python', version: '0.18.0' });
