@@ -34,18 +34,23 @@ export class RawChannel {
     ws.on('error', () => undefined);
   }
 
-  /** Connects; the end may be closed by then. */
+  /**
+   * Connects; the end may be closed by then.
+   *
+   * @param options - `closeTimeout`: as of `ws`, how long it waits for the engine's Close frame, in milliseconds
+   */
   static async open(
     url: string,
     ref: RawChannelRef,
     headers: Record<string, string> = {},
-    options: { readonly paused?: boolean; readonly autoPong?: boolean } = {},
+    options: { readonly paused?: boolean; readonly autoPong?: boolean; readonly closeTimeout?: number } = {},
   ): Promise<RawChannel> {
     const address = `${url}/ws/channels/${ref.channel_id}?key=${ref.access_key}&dir=${ref.direction}`;
-    const ws = new WebSocket(address, { headers, autoPong: options.autoPong ?? true });
+    const { paused, ...rest } = options;
+    const ws = new WebSocket(address, { headers, ...rest });
     const channel = new RawChannel(ws);
     ws.once('open', () => {
-      if (options.paused === true) ws.pause();
+      if (paused === true) ws.pause();
     });
     await waitFor(() => ws.readyState !== WebSocket.CONNECTING, { what: 'the channel to open' });
     return channel;

@@ -238,9 +238,13 @@ export class Channel {
     return this.#queue === undefined ? 0 : this.#queue.length - this.#head;
   }
 
-  /** When all channels together hold too much, each may hold little. */
+  /** All channels together hold too much: each may hold little. */
+  get isCramped(): boolean {
+    return this.#pool.bufferedBytes > this.#pool.bounds.pooledBytes;
+  }
+
   get #limitBytes(): number {
-    return this.#pool.bufferedBytes > this.#pool.bounds.pooledBytes ? CHANNEL_UNIT_BYTES : this.capacityBytes;
+    return this.isCramped ? CHANNEL_UNIT_BYTES : this.capacityBytes;
   }
 
   #push(message: ChannelMessage): void {

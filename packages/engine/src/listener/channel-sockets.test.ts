@@ -317,6 +317,40 @@ describe('a writer in Python that is held back', () => {
   });
 });
 
+describe('a writer that has written everything and is held back', () => {
+  it('gets its Close through before its socket gives up waiting for the answer', async () => {
+    await listener.stop();
+    const clock = new FakeClock();
+    await start(clock);
+    const { writer, reader } = await create();
+    const from = await RawChannel.open(url, writer, {}, { closeTimeout: 5_000 });
+    const TOTAL = 240; // 15 MiB: more than the buffer and the kernels' buffers of both sides
+    for (let i = 0; i < TOTAL; i++) from.send(Buffer.alloc(UNIT, i));
+    from.close();
+    await waitFor(() => core.channels.bufferedBytes >= 64 * UNIT);
+    await clock.advance(10_000);
+    expect(await from.closed()).toEqual([1000, 'stream_complete']);
+    const to = await RawChannel.open(url, reader);
+    expect(await to.closed()).toEqual([1005, '']);
+    expect(to.messages.map((message) => (message as Buffer)[0])).toEqual(Array.from({ length: TOTAL }, (_, i) => i));
+  });
+
+  it('is read from once, and no further while nobody takes anything', async () => {
+    await listener.stop();
+    const clock = new FakeClock();
+    await start(clock);
+    const { writer } = await create({ buffer_size: 1 });
+    const from = await RawChannel.open(url, writer);
+    for (let i = 0; i < 800; i++) from.send(Buffer.alloc(UNIT));
+    await waitFor(() => core.channels.bufferedBytes >= UNIT);
+    await clock.advance(10_000);
+    await waitFor(() => core.channels.bufferedBytes >= 12 * 1024 * 1024);
+    for (let i = 0; i < 10; i++) await clock.advance(10_000);
+    await worker.ask('nobody::here', null);
+    expect(core.channels.bufferedBytes).toBeLessThan(14 * 1024 * 1024);
+  });
+});
+
 describe('a reader from which nothing comes', () => {
   const PING_EVERY_MS = 20_000;
   const PATIENCE_MS = 15 * 60_000;

@@ -3,9 +3,11 @@
  *
  *   reading -> paused     the channel is full: TCP holds the peer back
  *   paused  -> reading    there is room again
- *   paused  -> sipping    a peer that pings (the Python SDK) has stood still for a while: what it sends is
- *                         put aside until its ping, which lies behind its data, comes by and is answered
- *   sipping -> paused     the ping came by, or as much did as can have lain before one
+ *   paused  -> sipping    the peer has stood still for a while: as much is read as can be on its way. Of one that
+ *                         pings (the Python SDK), again and again, put aside until its ping, which lies behind
+ *                         its data, comes by and is answered; of any other once, for its Close, which it may
+ *                         be waiting to have answered
+ *   sipping -> paused     the ping came by, or as much did as can have lain before it or the Close
  *   any     -> closed     the peer closed (clean end), was lost (abort), or the channel was aborted
  */
 import type { RawData, WebSocket } from 'ws';
@@ -14,8 +16,9 @@ import type { Clock, Timer } from '../core/clock.js';
 import { ABORTED } from './channel-wire.js';
 
 /**
- * A writer that pings is read from again after it has been paused this long, in milliseconds: the Python
- * SDK pings every 20 s and cuts a connection whose pong does not come within another 20 s.
+ * A writer is read from again after it has been paused this long, in milliseconds: the Python SDK pings every
+ * 20 s and cuts a connection whose pong does not come within another 20 s, and the Node SDK's library
+ * destroys a socket whose Close is not answered within 30 s, with what the kernel has not taken of it.
  */
 const SIP_AFTER_MS = 10_000;
 /** Read in one go then, in bytes: more than the kernels' buffers of both sides keep (Linux: 4 MiB and 6 MiB). */
@@ -34,6 +37,8 @@ export class ChannelWriterSocket implements ChannelSource {
   #mode: 'reading' | 'paused' | 'sipping' | 'closed' = 'reading';
   #sip: Timer | undefined;
   #sippedBytes = 0;
+  /** Since it was last resumed. */
+  #hasSipped = false;
 
   /** @param pings - the peer pings and wants to be answered */
   constructor(ws: WebSocket, channel: Channel, clock: Clock, pings: boolean) {
@@ -54,6 +59,7 @@ export class ChannelWriterSocket implements ChannelSource {
   resume(): void {
     if (this.#mode === 'closed') return;
     this.#sip?.cancel();
+    this.#hasSipped = false;
     this.#mode = 'reading';
     this.#ws.resume();
   }
@@ -71,7 +77,10 @@ export class ChannelWriterSocket implements ChannelSource {
       this.#channel.write(data, isText);
       return;
     }
-    const behind = this.#channel.writeAside(data, isText);
+    let behind: Promise<void> | undefined;
+    if (this.#pings) behind = this.#channel.writeAside(data, isText);
+    // Once, a little more than the channel wants to hold: no need for a file.
+    else this.#channel.write(data, isText);
     this.#sippedBytes += data.length;
     // `writeAside` may have ended the channel.
     if (this.#isSipping() && this.#sippedBytes >= SIP_BYTES) this.#stand();
@@ -93,9 +102,10 @@ export class ChannelWriterSocket implements ChannelSource {
   #stand(): void {
     this.#mode = 'paused';
     this.#ws.pause();
-    if (!this.#pings) return;
+    if (!this.#pings && (this.#hasSipped || this.#channel.isCramped)) return;
     this.#sip = this.#clock.setTimer(() => {
       this.#mode = 'sipping';
+      this.#hasSipped = true;
       this.#sippedBytes = 0;
       this.#ws.resume();
     }, SIP_AFTER_MS);
