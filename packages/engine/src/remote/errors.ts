@@ -1,4 +1,4 @@
-import type { ErrorBody } from '@trine/protocol';
+import { ErrorCode, type ErrorBody } from '@trine/protocol';
 
 /** The codes of calls to another engine, as its client answers them. What the other engine answers keeps its code. */
 export const RemoteCode = {
@@ -39,6 +39,14 @@ export function overloaded(url: string, functionId: string, what: string): Error
   return {
     code: RemoteCode.overloaded,
     message: `${what} for the engine at ${url}, which is the limit: ${functionId} was not called, try again later`,
+  };
+}
+
+/** @param what - e.g. `the call of math::add` */
+export function tooLarge(url: string, what: string, bytes: number, limitBytes: number): ErrorBody {
+  return {
+    code: ErrorCode.payloadTooLarge,
+    message: `${what} is a message of about ${bytes} bytes; the engine at ${url} accepts ${limitBytes} bytes: send less`,
   };
 }
 

@@ -24,13 +24,15 @@ import {
   type InvokeFunctionFrame,
   type Payload,
 } from '@trine/protocol';
+import type { Socket } from 'node:net';
 import { WebSocket, type RawData } from 'ws';
 import type { Clock, Timer } from '../core/clock.js';
 import type { Log } from '../core/log.js';
+import { exceeds, MAX_MESSAGE_BYTES } from '../core/message-limit.js';
 import type { Random } from '../core/random.js';
 import type { Outcome, Registration } from '../core/worker-host.js';
 import { ENGINE_VERSION } from '../version.js';
-import { lost, overloaded, timedOut, tooManyHops, unreachable } from './errors.js';
+import { lost, overloaded, timedOut, tooLarge, tooManyHops, unreachable } from './errors.js';
 import {
   encodeCall,
   encodeIntroduction,
@@ -55,8 +57,9 @@ const MAX_SENT_CALLS = 10_000;
 const MAX_INCOMING_CALLS = 10_000;
 /** Bytes that wait to be sent; above it calls are refused. */
 const MAX_OUTBOUND_BYTES = 64 * 1024 * 1024;
-/** Largest message that the other engine may send, in bytes. */
-const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
+/** Messages above this leave in frames of the second size, in bytes: engines take no larger frame, and larger messages. */
+const MAX_FRAME_BYTES = 16 * 1024 * 1024;
+const PIECE_BYTES = 1024 * 1024;
 /** First wait between two tries to connect, in milliseconds. Each wait is twice the one before. */
 const MIN_BACKOFF_MS = 100;
 /** Longest wait between two tries to connect, in milliseconds. */
@@ -142,7 +145,6 @@ export class RemoteEngine {
   #ws: WebSocket | undefined;
   #retry: Timer | undefined;
   #watch: Timer | undefined;
-  #silentChecks = 0;
   #failures = 0;
   #connections = 0;
   /** Why there is no connection, for errors. */
@@ -230,6 +232,10 @@ export class RemoteEngine {
     const baggage = crossBridge(call.context.baggage);
     if (baggage === undefined) return fail(settle, tooManyHops(functionId, MAX_HOPS), 'refused');
     const text = encodeCall(id, call, baggage);
+    if (exceeds(text, MAX_MESSAGE_BYTES)) {
+      const what = `the call of ${functionId}`;
+      return fail(settle, tooLarge(this.url, what, text.length, MAX_MESSAGE_BYTES), 'refused');
+    }
     const timeoutMs = call.timeoutMs ?? DEFAULT_REMOTE_TIMEOUT_MS;
     const open: OpenCall = { functionId, id: id ?? '', settle, timer: undefined };
     if (this.isReady) return this.#send(open, text, timeoutMs);
@@ -294,14 +300,11 @@ export class RemoteEngine {
       perMessageDeflate: false,
     });
     this.#ws = ws;
-    this.#silentChecks = 0;
-    const heard = (): void => void (this.#silentChecks = 0);
+    let socket: Socket | undefined;
+    ws.on('upgrade', (response) => (socket = response.socket));
     ws.on('message', (data: RawData, isBinary: boolean) => {
-      heard();
       if (!isBinary && this.#ws === ws) this.#receive((data as Buffer).toString());
     });
-    ws.on('ping', heard);
-    ws.on('pong', heard);
     ws.on('error', (error) => {
       if (this.#ws === ws)
         this.#reason = error.message === '' ? ((error as NodeJS.ErrnoException).code ?? 'failed') : error.message;
@@ -309,21 +312,27 @@ export class RemoteEngine {
     ws.on('close', (code) => {
       if (this.#ws === ws) this.#ended(code);
     });
-    this.#armWatch(ws);
+    this.#armWatch(ws, () => socket?.bytesRead ?? 0);
   }
 
-  /** Pings a silent peer, and cuts it off when nothing comes back; one that never greets as well. */
-  #armWatch(ws: WebSocket): void {
+  /**
+   * Pings a silent peer, and cuts it off when nothing comes back; one that never greets as well.
+   *
+   * @param bytesRead - so far: a large message on a slow line shows in nothing else
+   */
+  #armWatch(ws: WebSocket, bytesRead: () => number, before = 0, pings = 0): void {
     this.#watch?.cancel();
     this.#watch = this.#options.clock.setTimer(() => {
       if (this.#ws !== ws) return;
-      if (this.#state === 'connecting' || this.#silentChecks++ >= MISSED_PINGS) {
+      const now = bytesRead();
+      const unanswered = now === before ? pings : 0;
+      if (this.#state === 'connecting' || unanswered >= MISSED_PINGS) {
         this.#reason = 'it does not answer';
         ws.terminate();
         return;
       }
       if (ws.readyState === WebSocket.OPEN) ws.ping();
-      this.#armWatch(ws);
+      this.#armWatch(ws, bytesRead, now, unanswered + 1);
     }, PING_EVERY_MS);
   }
 
@@ -421,9 +430,9 @@ export class RemoteEngine {
     const text = outcome.ok
       ? encodeResult(invocationId, functionId, outcome.result?.json, undefined, traceparent, baggage)
       : encodeResult(invocationId, functionId, undefined, outcome.error, traceparent, baggage);
-    if (Buffer.byteLength(text) > MAX_MESSAGE_BYTES) {
-      const message = `the answer of ${functionId} is larger than ${MAX_MESSAGE_BYTES} bytes: send less`;
-      this.#write(encodeRefusal(invocationId, functionId, { code: ErrorCode.payloadTooLarge, message }));
+    if (exceeds(text, MAX_MESSAGE_BYTES)) {
+      const error = tooLarge(this.url, `the answer of ${functionId}`, text.length, MAX_MESSAGE_BYTES);
+      this.#write(encodeRefusal(invocationId, functionId, error));
       return;
     }
     this.#write(text);
@@ -448,7 +457,14 @@ export class RemoteEngine {
   }
 
   #write(text: string): void {
-    this.#ws?.send(text);
+    const ws = this.#ws;
+    if (!exceeds(text, MAX_FRAME_BYTES)) {
+      ws?.send(text);
+      return;
+    }
+    const bytes = Buffer.from(text);
+    for (let at = 0; at < bytes.length; at += PIECE_BYTES)
+      ws?.send(bytes.subarray(at, at + PIECE_BYTES), { binary: false, fin: at + PIECE_BYTES >= bytes.length });
   }
 }
 
