@@ -6,15 +6,19 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 let engine: Engine;
 let folder: TempFolder;
 
-beforeEach(async () => {
-  folder = await tempFolder();
+async function start(provisionalMs: number): Promise<void> {
   engine = await createEngine({
     config: { workers: [{ name: 'iii-worker-manager', config: { port: 0 } }, { name: 'state' }, { name: 'pubsub' }] },
     cwd: folder.path,
     logLevel: 'error',
-    limits: { provisionalMs: 60_000 },
+    limits: { provisionalMs },
   });
   await engine.start();
+}
+
+beforeEach(async () => {
+  folder = await tempFolder();
+  await start(60_000);
 });
 afterEach(async () => {
   await engine.stop();
@@ -48,6 +52,18 @@ describe('a worker that has not described itself yet', () => {
     fresh.describe({ name: 'fresh', ...INFO });
     await settled(fresh);
     expect(await old.call('shared', {})).toBe('fresh');
+  });
+
+  it('counts in full when it has had the time to: some never do', async () => {
+    await engine.stop();
+    await start(100);
+    const old = await described('old');
+    old.serve('shared', () => 'old');
+    await settled(old);
+    const fresh = await RawWorker.connect(engine.url);
+    fresh.serve('shared', () => 'fresh');
+    await settled(fresh);
+    await waitFor(async () => (await old.call('shared', {})) === 'fresh');
   });
 
   it('reaches its own functions in the namespace that it is about to declare', async () => {
@@ -141,10 +157,25 @@ describe('a namespace', () => {
     });
   });
 
-  it('must not be blank', async () => {
+  it.each(['', ' \t'])('must not be blank (%j)', async (blank) => {
     const worker = await RawWorker.connect(engine.url);
+    await expect(worker.call('state::get', {}, { namespace: blank })).rejects.toMatchObject({
+      code: 'INVALID_NAMESPACE',
+    });
+    for (const field of ['namespace', 'trigger_namespace']) {
+      const trigger = { id: field, trigger_type: 'state', function_id: 'f', config: {}, [field]: blank };
+      worker.send({ type: 'registertrigger', ...trigger });
+      const { error } = await worker.frame('triggerregistrationresult', ({ id }) => id === field);
+      expect(error).toMatchObject({
+        code: 'INVALID_NAMESPACE',
+        message: expect.stringContaining(`\`${field}\``) as unknown,
+      });
+    }
+    worker.send({ type: 'registertriggertype', id: 'nowhere', description: '', namespace: blank });
+    await settled(worker);
+    expect([...engine.core.bindings.types()].some(({ id }) => id === 'nowhere')).toBe(false);
     await expect(
-      worker.call('engine::workers::register', { runtime: 'python', name: 'x', namespace: ' ' }),
+      worker.call('engine::workers::register', { runtime: 'python', name: 'x', namespace: blank }),
     ).rejects.toMatchObject({ code: 'INVALID_NAMESPACE' });
   });
 

@@ -274,6 +274,27 @@ describe('functions, routes and triggers of a worker that is away', () => {
     expect(await (await request).text()).toContain('back');
   });
 
+  it('make 1,000 calls wait and refuse further ones at once', async () => {
+    await start(LONG_GRACE_MS);
+    const [server, caller] = [await worker('server'), await worker('caller')];
+    server.serve('slow', (data) => data);
+    await settled(server);
+    server.drop();
+    await waitFor(() => engine.core.session(server.id)?.state === 'detached');
+    const held = Array.from({ length: 1_000 }, (_, n) => caller.call('slow', n));
+    await waitFor(() => engine.core.session(server.id)?.executing.size === 1_000);
+    await expect(caller.call('slow', 'one more')).rejects.toMatchObject({
+      code: 'too_many_calls',
+      message: expect.stringContaining('server has lost its connection') as unknown,
+    });
+    const again = await RawWorker.connect(engine.url);
+    again.reattach(server);
+    const order: unknown[] = [];
+    again.serve('slow', (n) => (order.push(n), n));
+    expect(await Promise.all(held)).toEqual(held.map((_, n) => n));
+    expect(order).toEqual(held.map((_, n) => n));
+  });
+
   it('go to another live owner at once', async () => {
     await start(LONG_GRACE_MS);
     const [older, newer, caller] = [await worker('a'), await worker('b'), await worker('c')];

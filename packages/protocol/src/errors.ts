@@ -116,6 +116,12 @@ export function functionNotFound(id: string, namespace = DEFAULT_NAMESPACE): Tri
 /** The namespace that everybody lives in until someone asks for another. */
 export const DEFAULT_NAMESPACE = 'default';
 
+/** Was a namespace named and left blank? Hot path: every call of a newer client names one. */
+export function isBlank(namespace: string | undefined): boolean {
+  if (namespace === undefined || namespace.charCodeAt(0) > 0x20) return false;
+  return namespace.trim() === '';
+}
+
 /** @param field - the field that was named and left blank */
 export function blankNamespace(field: string): TrineError {
   const message = `\`${field}\` is empty: it was named and left blank. Give it a name, or omit it to use \`default\`.`;

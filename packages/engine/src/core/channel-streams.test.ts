@@ -1,7 +1,7 @@
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import { createEngine, type Engine } from '@trine/engine';
-import { tempFolder, type TempFolder } from '@trine/testing';
+import { RawChannel, tempFolder, type TempFolder } from '@trine/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 let folder: TempFolder;
@@ -37,6 +37,14 @@ describe('channels inside the process', () => {
     await pipeline(Readable.from(pieces), writer.stream);
     expect([await size, texts]).toEqual([5_000_000, ['begin']]);
     expect(engine.core.channels.size).toBe(0);
+  });
+
+  it('write frames of at most 64 KiB, which every SDK takes', async () => {
+    const { writer, readerRef } = engine.worker('a').createChannel();
+    writer.stream.end(Buffer.alloc(200_000, 7));
+    const to = await RawChannel.open(engine.url, readerRef);
+    await to.closed();
+    expect(to.messages.map((message) => message.length)).toEqual([65_536, 65_536, 65_536, 3_392]);
   });
 
   it('hold the writer back until the reader reads', async () => {

@@ -16,6 +16,7 @@ import {
   encodeUnregisterTrigger,
   encodeWorkerRegistered,
   ErrorCode,
+  isBlank,
   PONG_FRAME,
   toErrorBody,
   TrineError,
@@ -418,7 +419,7 @@ export class RemoteSession extends Session {
   }
 
   #refusal(frame: InvokeFunctionFrame, namespace: string): Outcome | undefined {
-    if (namespace === '') return { ok: false, error: blankNamespace('namespace').toBody(), cause: 'refused' };
+    if (isBlank(namespace)) return { ok: false, error: blankNamespace('namespace').toBody(), cause: 'refused' };
     if (!this.#core.router.mayCall(this, frame.functionId, namespace)) {
       const error = notAllowed(this.#core.registry, this, frame.functionId, namespace);
       if (frame.action.type === 'void' || frame.invocationId === undefined)
@@ -494,6 +495,11 @@ export class RemoteSession extends Session {
       this.warn(this.#log, 'trigger type refused', { type: frame.id, error });
       return;
     }
+    if (isBlank(frame.namespace)) {
+      const error = blankNamespace('namespace').message;
+      this.warn(this.#log, 'trigger type refused', { type: frame.id, error });
+      return;
+    }
     if (frame.id.startsWith('engine::') && this.#core.bindings.type(DEFAULT_NAMESPACE, frame.id) !== undefined) {
       const error = `trigger type '${frame.id}' belongs to the engine and cannot be taken over`;
       this.warn(this.#log, 'trigger type refused', { type: frame.id, error });
@@ -551,8 +557,8 @@ export class RemoteSession extends Session {
   }
 
   #admitTrigger(frame: RegisterTriggerFrame): void {
-    if (frame.namespace === '' || frame.triggerNamespace === '') {
-      const field = frame.namespace === '' ? 'namespace' : 'trigger_namespace';
+    if (isBlank(frame.namespace) || isBlank(frame.triggerNamespace)) {
+      const field = isBlank(frame.namespace) ? 'namespace' : 'trigger_namespace';
       this.reportTriggerError(
         { id: frame.id, type: frame.triggerType, functionId: frame.functionId },
         blankNamespace(field).toBody(),

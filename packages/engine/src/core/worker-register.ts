@@ -2,7 +2,7 @@
  * `engine::workers::register`: what a worker says of itself, usually as its last message after
  * connecting. It belongs to the session, so the core serves it.
  */
-import { blankNamespace, TrineError } from '@trine/protocol';
+import { blankNamespace, isBlank, TrineError } from '@trine/protocol';
 import { z } from 'zod';
 import type { BuiltInHost } from './built-in-host.js';
 import type { Core } from './core.js';
@@ -42,7 +42,7 @@ export function registerWorkerFunction(core: Core, host: BuiltInHost): void {
       const session = core.session(context.caller.workerId);
       if (session === undefined) return { success: false };
       const { namespace } = input;
-      if (typeof namespace === 'string' && namespace.trim() === '') throw blankNamespace('namespace');
+      if (isBlank(namespace ?? undefined)) throw blankNamespace('namespace');
       const refusal = session.access?.namespaceRefusal(namespace ?? session.namespace);
       if (refusal !== undefined) throw new TrineError(refusal.code, refusal.message);
       const info: Partial<WorkerInfo> = {
