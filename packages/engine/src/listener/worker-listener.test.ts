@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { RawWorker, waitFor } from '@trine/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
 import { systemClock, type Clock } from '../core/clock.js';
 import { Core } from '../core/core.js';
 import { Emitter } from '../core/emitter.js';
@@ -648,6 +649,27 @@ describe('the port', () => {
     await settled(await RawWorker.connect(url)); // the engine has seen it, too
     await listener.stop();
     await ended;
+  });
+
+  it('gives a client its time to send the head of its request, and no more', async () => {
+    await listener.stop();
+    await start({ handshakeTimeoutMs: 200 });
+    const worker = await RawWorker.connect(url);
+    for (const begun of ['', 'GET / HTTP/1.1\r\nhost: x\r\n']) {
+      const socket = connect({ host: '127.0.0.1', port: listener.port });
+      socket.on('error', () => undefined).resume();
+      if (begun !== '') socket.write(begun);
+      await once(socket, 'close');
+    }
+    // Who is connected has all the time in the world.
+    await settled(worker);
+  });
+
+  it.each(['/', '/otel'])('tells clients of %s that Nagle is off', async (path) => {
+    const ws = new WebSocket(url + path);
+    const [response] = (await once(ws, 'upgrade')) as [{ headers: Record<string, string> }];
+    expect(response.headers['x-iii-capabilities']).toBe('tcp-nodelay');
+    ws.terminate();
   });
 
   it('lets go of a client that was refused and keeps its end open', async () => {
