@@ -112,6 +112,30 @@ describe('a caller whose connection dropped', () => {
   });
 });
 
+describe('an answer that is larger than what is kept for a caller that is away', () => {
+  it('is an error when it is back, and no silence', async () => {
+    await start(LONG_GRACE_MS);
+    const server = await worker('server');
+    const work = serveByHand(server, 'slow::work');
+    await settled(server);
+    const caller = await worker('caller');
+    const id = '11111111-1111-4111-8111-111111111111';
+    caller.send({ type: 'invokefunction', invocation_id: id, function_id: 'slow::work', data: {} });
+    await waitFor(() => work.calls.length === 1);
+    caller.drop();
+    await waitFor(() => engine.core.session(caller.id)?.state === 'detached');
+    work.answer('x'.repeat(5 * 1024 * 1024));
+    await waitFor(() => engine.core.session(caller.id)?.waiting.size === 0);
+    const again = await RawWorker.connect(engine.url);
+    again.reattach(caller);
+    const answer = await again.frame('invocationresult', (frame) => frame['invocation_id'] === id);
+    expect(answer['error']).toMatchObject({
+      code: 'invocation_stopped',
+      message: expect.stringContaining('larger than what is kept') as unknown,
+    });
+  });
+});
+
 describe('a client that takes large messages', () => {
   it('takes them on the connection that reattaches, before it has described itself again', async () => {
     await start(LONG_GRACE_MS);

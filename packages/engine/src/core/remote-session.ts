@@ -33,7 +33,7 @@ import {
 import { notAllowed, withoutTrace } from './access.js';
 import type { Trigger } from './bindings.js';
 import { BindAnswers } from './bind-answers.js';
-import { Confirmations } from './confirmations.js';
+import { Confirmations, MAX_KEPT_RESULT_BYTES } from './confirmations.js';
 import type { Core } from './core.js';
 import { ClientLog, MAX_FAULT_LINES, MAX_NEWS_LINES } from './client-log.js';
 import type { Log, LogFields } from './log.js';
@@ -274,15 +274,26 @@ export class RemoteSession extends Session {
       traceparent,
       baggage,
     );
-    if (this.#tooLarge(text)) {
-      const error = this.#tooLargeError(`the answer of ${functionId}`, text.length, functionId);
-      text = encodeResult(callerInvocationId, functionId, undefined, error, traceparent, baggage);
-    } else if (text.length > LARGE_CHARS && this.#wouldCut(text.length)) {
-      const message = `worker ${this.label} does not read fast enough (${this.#transport.bufferedBytes} bytes wait): the answer of ${functionId}, a message of about ${text.length} bytes, was not delivered. Ask for fewer large answers at a time`;
-      const error = { code: ErrorCode.channelSendFailed, message };
-      text = encodeResult(callerInvocationId, functionId, undefined, error, traceparent, baggage);
-    }
+    const fault = this.#undeliverable(text, functionId);
+    if (fault !== undefined)
+      text = encodeResult(callerInvocationId, functionId, undefined, fault, traceparent, baggage);
     this.#sendResult(text);
+  }
+
+  /** Why an answer cannot reach the client. An error can: a caller that heard nothing would wait for its time limit. */
+  #undeliverable(text: string, functionId: string): ErrorBody | undefined {
+    const isTooLarge = this.#tooLarge(text);
+    if (!isTooLarge && text.length <= LARGE_CHARS) return undefined;
+    const what = `the answer of ${functionId}`;
+    if (isTooLarge) return this.#tooLargeError(what, text.length, functionId);
+    if (this.state === 'detached') {
+      if (text.length <= MAX_KEPT_RESULT_BYTES) return undefined;
+      const message = `${what}, a message of about ${text.length} bytes, came while the connection of worker ${this.label} was lost, and is larger than what is kept for it (${MAX_KEPT_RESULT_BYTES} bytes)`;
+      return { code: ErrorCode.invocationStopped, message };
+    }
+    if (!this.#wouldCut(text.length)) return undefined;
+    const message = `worker ${this.label} does not read fast enough (${this.#transport.bufferedBytes} bytes wait): ${what}, a message of about ${text.length} bytes, was not delivered. Ask for fewer large answers at a time`;
+    return { code: ErrorCode.channelSendFailed, message };
   }
 
   #sendResult(text: string): void {

@@ -123,7 +123,9 @@ describe('a client that takes 1 MiB', () => {
 
   it.each([
     ['0.22.1', [], false],
-    ['0.24.6', [], true],
+    ['0.24.4', [], false],
+    ['0.24.5', [], true],
+    ['1.0.0', [], true],
     ['0.22.1', ['large-messages.v1'], true],
   ] as const)('version %s with features %j: takes more is %s', async (version, features, takesMore) => {
     const worker = await RawWorker.connect(url, { headers: { 'user-agent': 'Python/3.11 websockets/12.0' } });
@@ -136,6 +138,20 @@ describe('a client that takes 1 MiB', () => {
     const answer = await caller.ask('echo', big);
     if (takesMore) expect(answer['result']).toBe('taken');
     else expect(answer['error']).toMatchObject({ code: 'payload_too_large' });
+  });
+
+  it('is measured in bytes, not in characters', async () => {
+    const old = await RawWorker.connect(url, { headers: { 'user-agent': 'websockets' } });
+    old.serve('length', (data) => (data as string).length);
+    await settled(old);
+    const caller = await RawWorker.connect(url);
+    caller.serve('euros', (count) => '€'.repeat(count as number));
+    await settled(caller);
+    // Three bytes each.
+    expect(await caller.call('length', '€'.repeat(300_000))).toBe(300_000);
+    expect(await old.call('euros', 300_000)).toHaveLength(300_000);
+    for (const call of [caller.call('length', '€'.repeat(400_000)), old.call('euros', 400_000)])
+      await expect(call).rejects.toMatchObject({ code: 'payload_too_large' });
   });
 
   it('refuses a trigger that is too large, to the worker that registered it', async () => {
