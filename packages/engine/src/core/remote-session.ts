@@ -10,29 +10,21 @@ import {
   DEFAULT_NAMESPACE,
   encodeInvoke,
   encodeRefusal,
-  encodeRegisterTrigger,
   encodeResult,
   encodeTriggerRegistrationResult,
-  encodeUnregisterTrigger,
   encodeWorkerRegistered,
   ErrorCode,
   isBlank,
   PONG_FRAME,
   toErrorBody,
-  TrineError,
   type BadFrame,
   type ErrorBody,
   type InvocationResultFrame,
   type InvokeFunctionFrame,
   type ReattachFrame,
-  type RegisterFunctionFrame,
-  type RegisterTriggerFrame,
-  type RegisterTriggerTypeFrame,
   type WorkerFrame,
 } from '@trine/protocol';
 import { notAllowed, withoutTrace } from './access.js';
-import type { Trigger } from './bindings.js';
-import { BindAnswers } from './bind-answers.js';
 import { Confirmations, MAX_KEPT_RESULT_BYTES } from './confirmations.js';
 import type { Core } from './core.js';
 import { ClientLog, MAX_FAULT_LINES, MAX_NEWS_LINES } from './client-log.js';
@@ -40,7 +32,8 @@ import type { Log, LogFields } from './log.js';
 import { exceeds, isBefore, messageLimit, messageTooLarge } from './message-limit.js';
 import type { PendingCall, Waiter } from './pending-call.js';
 import { reattach } from './reattach.js';
-import type { Admission, SessionAccess } from './session-access.js';
+import { Registrations } from './registrations.js';
+import type { SessionAccess } from './session-access.js';
 import { Session } from './session.js';
 import type { Outcome } from './worker-host.js';
 
@@ -83,8 +76,7 @@ export class RemoteSession extends Session {
   #messageLimit: number;
   /** What the client has received; undefined when it is known that it cannot reattach. */
   #confirmations: Confirmations | undefined;
-  /** Who waits for this provider's answer about a trigger. */
-  readonly #bindAnswers: BindAnswers;
+  readonly #registrations: Registrations;
   #canReattach = false;
   /** The sessions it took over from, one after the other, until it has described itself. */
   #predecessors: Session[] = [];
@@ -97,7 +89,6 @@ export class RemoteSession extends Session {
   #unknownTypes: Set<string> | undefined;
   /** Who waits for the answer to the ping that measures, see `roundTrip`. */
   #measuring: (() => void)[] = [];
-  readonly #triggerTypes = new Set<string>();
 
   constructor(
     core: Core,
@@ -119,7 +110,12 @@ export class RemoteSession extends Session {
     this.#isPythonSocket = options.userAgent?.toLowerCase().includes('websockets') ?? false;
     this.#messageLimit = messageLimit(this.info, this.#isPythonSocket);
     this.reattachToken = core.random.uuid();
-    this.#bindAnswers = new BindAnswers(core.clock);
+    this.#registrations = new Registrations(core, this, {
+      send: (text) => this.#send(text),
+      tooLarge: (text, what) => (this.#tooLarge(text) ? this.#tooLargeError(what, text.length) : undefined),
+      tell: (log, message) => this.#news.write('info', log, this.label, message, { worker: this.info.name }),
+      wait: (done) => this.#wait(done),
+    });
     this.#confirmations = new Confirmations(
       core.clock,
       (payload) => transport.ping(payload),
@@ -171,7 +167,7 @@ export class RemoteSession extends Session {
     }
     this.#log.info('Worker unregistered', fields);
     this.#confirmations?.stop();
-    this.#bindAnswers.stop();
+    this.#registrations.stop();
     await this.#core.close(this);
   }
 
@@ -184,10 +180,6 @@ export class RemoteSession extends Session {
     this.#faults.write('warn', log, this.label, message, { worker: this.label, ...fields });
   }
 
-  #tell(log: Log, message: string): void {
-    this.#news.write('info', log, this.label, message, { worker: this.info.name });
-  }
-
   override cut(reason: string): void {
     if (this.state !== 'open') return;
     this.#transport.terminate(reason);
@@ -196,7 +188,7 @@ export class RemoteSession extends Session {
 
   #detach(): void {
     this.#confirmations?.stop();
-    this.#bindAnswers.stop();
+    this.#registrations.stop();
     this.#core.detach(this);
     for (const call of this.executing) {
       if (call.held || this.hasConfirmed(call)) continue;
@@ -326,22 +318,19 @@ export class RemoteSession extends Session {
       case 'invocationresult':
         return this.#result(frame);
       case 'registerfunction':
-        return this.#admitFunction(frame);
+        return this.#registrations.addFunction(frame);
       case 'unregisterfunction':
-        this.#tell(this.#log, `[UNREGISTERED] Function ${frame.id}`);
-        return this.#unregisterFunction(frame.id);
+        return this.#registrations.removeFunction(frame.id);
       case 'registertriggertype':
-        return this.#admitTriggerType(frame);
+        return this.#registrations.addTriggerType(frame);
       case 'unregistertriggertype':
-        return this.#unregisterTriggerType(frame.id, frame.namespace);
+        return this.#registrations.removeTriggerType(frame.id, frame.namespace);
       case 'registertrigger':
-        return this.#admitTrigger(frame);
+        return this.#registrations.addTrigger(frame);
       case 'unregistertrigger':
-        return this.#unregisterTrigger(frame.id);
+        return this.#registrations.removeTrigger(frame.id);
       case 'triggerregistrationresult':
-        if (this.#bindAnswers.answered(frame.id, frame.error)) return;
-        if (frame.error !== undefined) this.#core.bindings.refuse(this, frame.id, frame.error);
-        return;
+        return this.#registrations.answered(frame.id, frame.error);
       case 'ping':
         return this.#send(PONG_FRAME);
       case 'reattach':
@@ -461,164 +450,6 @@ export class RemoteSession extends Session {
     else this.#core.router.complete(call, { ok: true, result: frame.result });
   }
 
-  #admitFunction(frame: RegisterFunctionFrame): void {
-    if (this.access === undefined) return this.#registerFunction(frame);
-    this.#admit(this.access.admitFunction(this, frame), (admitted) =>
-      this.#registerFunction(admitted.frame, admitted.knownAs),
-    );
-  }
-
-  #registerFunction(frame: RegisterFunctionFrame, knownAs?: string): void {
-    try {
-      if (this.functions.size >= MAX_FUNCTIONS) throw tooMany('functions', MAX_FUNCTIONS);
-      const run = frame.invocation === undefined ? undefined : this.#core.httpFunctions.register(frame, this);
-      this.#core.registry.add({
-        id: frame.id,
-        namespace: this.namespace,
-        session: this,
-        description: frame.description,
-        requestFormat: () => frame.requestFormat,
-        responseFormat: () => frame.responseFormat,
-        metadata: frame.metadata,
-        knownAs,
-        run,
-      });
-      this.#tell(this.#core.log.for('iii::function'), `[REGISTERED] Function ${frame.id}`);
-    } catch (error) {
-      this.warn(this.#log, 'function refused', { function: frame.id, error: toErrorBody(error).message });
-    }
-  }
-
-  #unregisterFunction(id: string): void {
-    const owner = this.access?.functionOf(this, id);
-    if (owner !== undefined) this.#core.registry.remove(owner);
-    else this.#core.registry.removeFrom(this, this.namespace, id);
-  }
-
-  #admitTriggerType(frame: RegisterTriggerTypeFrame): void {
-    if (this.access === undefined) return this.#wait(this.#registerTriggerType(frame));
-    this.#admit(this.access.admitTriggerType(this, frame), (admitted) => this.#registerTriggerType(admitted));
-  }
-
-  async #registerTriggerType(frame: RegisterTriggerTypeFrame): Promise<void> {
-    if (this.#triggerTypes.size >= MAX_TRIGGER_TYPES && !this.#triggerTypes.has(frame.id)) {
-      const error = tooMany('trigger types', MAX_TRIGGER_TYPES).message;
-      this.warn(this.#log, 'trigger type refused', { type: frame.id, error });
-      return;
-    }
-    if (isBlank(frame.namespace)) {
-      const error = blankNamespace('namespace').message;
-      this.warn(this.#log, 'trigger type refused', { type: frame.id, error });
-      return;
-    }
-    if (frame.id.startsWith('engine::') && this.#core.bindings.type(DEFAULT_NAMESPACE, frame.id) !== undefined) {
-      const error = `trigger type '${frame.id}' belongs to the engine and cannot be taken over`;
-      this.warn(this.#log, 'trigger type refused', { type: frame.id, error });
-      return;
-    }
-    this.#triggerTypes.add(frame.id);
-    this.#tell(this.#log, `[REGISTERED] Trigger Type ${frame.id}`);
-    await this.#core.bindings.addProvider({
-      id: frame.id,
-      namespace: frame.namespace ?? this.namespace,
-      ownNamespace: frame.namespace !== undefined,
-      description: frame.description,
-      session: this,
-      configSchema: () => frame.triggerRequestFormat,
-      requestSchema: () => frame.callRequestFormat,
-      responseSchema: () => undefined,
-      bind: (trigger, fresh) => this.#tellBind(trigger, fresh),
-      unbind: (trigger) => {
-        if (this.state === 'open') this.#send(encodeUnregisterTrigger(trigger.id, this.#ownType(trigger.type)));
-      },
-    });
-  }
-
-  #unregisterTriggerType(id: string, namespace = this.namespace): void {
-    const stored = this.access?.types.stored(id) ?? id;
-    this.#triggerTypes.delete(stored);
-    this.access?.types.delete(id);
-    this.#wait(this.#core.bindings.removeProviderOf(this, namespace, stored));
-  }
-
-  /** A trigger type by the name that this worker gave it. */
-  #ownType(type: string): string {
-    return this.access?.types.own(type) ?? type;
-  }
-
-  #tellBind(trigger: Trigger, fresh: boolean): void | Promise<void> {
-    // One that is away is told of all its triggers when it offers their type again.
-    if (this.state !== 'open') return;
-    const text = encodeRegisterTrigger({
-      id: trigger.id,
-      triggerType: this.#ownType(trigger.type),
-      functionId: trigger.functionId,
-      configJson: trigger.config.json,
-      metadataJson: trigger.metadata?.json,
-      namespace: trigger.namespace,
-      triggerNamespace: trigger.provider?.namespace ?? DEFAULT_NAMESPACE,
-    });
-    if (this.#tooLarge(text)) {
-      const { code, message } = this.#tooLargeError(`trigger ${trigger.id}`, text.length);
-      throw new TrineError(code, message);
-    }
-    this.#send(text);
-    // The registering worker hears of a refusal by a frame; where there is none, its caller waits for the answer.
-    return trigger.owner === undefined && fresh ? this.#bindAnswers.wait(trigger.id) : undefined;
-  }
-
-  #admitTrigger(frame: RegisterTriggerFrame): void {
-    if (isBlank(frame.namespace) || isBlank(frame.triggerNamespace)) {
-      const field = isBlank(frame.namespace) ? 'namespace' : 'trigger_namespace';
-      this.reportTriggerError(
-        { id: frame.id, type: frame.triggerType, functionId: frame.functionId },
-        blankNamespace(field).toBody(),
-      );
-      return;
-    }
-    if (this.access === undefined) return this.#wait(this.#registerTrigger(frame));
-    this.#admit(
-      this.access.admitTrigger(this, frame),
-      (admitted) => this.#registerTrigger(admitted),
-      (error) =>
-        this.reportTriggerError({ id: frame.id, type: frame.triggerType, functionId: frame.functionId }, error),
-    );
-  }
-
-  #registerTrigger(frame: RegisterTriggerFrame): Promise<unknown> {
-    return this.#core.bindings.register({
-      id: frame.id,
-      type: frame.triggerType,
-      functionId: frame.functionId,
-      namespace: frame.namespace ?? DEFAULT_NAMESPACE,
-      triggerNamespace: frame.triggerNamespace,
-      config: frame.config,
-      metadata: frame.metadata,
-      owner: this,
-    });
-  }
-
-  #unregisterTrigger(id: string): void {
-    const stored = this.access?.triggers.stored(id) ?? id;
-    this.access?.triggers.delete(id);
-    this.#wait(this.#core.bindings.unregister(stored, this));
-  }
-
-  /** Registers what the access rules admit. Where a hook has to be asked, the frames behind wait for it. */
-  #admit<Admitted>(
-    admission: Admission<Admitted> | Promise<Admission<Admitted>>,
-    register: (admitted: Admitted) => Promise<unknown> | void,
-    refused?: (error: ErrorBody) => void,
-  ): void {
-    const act = (answer: Admission<Admitted>): Promise<unknown> | void => {
-      if (this.state === 'closed') return;
-      return answer.ok ? register(answer.admitted) : refused?.(answer.error);
-    };
-    if (admission instanceof Promise) return this.#wait(admission.then(act));
-    const done = act(admission);
-    if (done !== undefined) this.#wait(done);
-  }
-
   /** Holds back the frames behind this one until `done`. */
   #wait(done: Promise<unknown>): void {
     if (this.#backlog !== undefined) throw new Error('a frame was handled while another one waits');
@@ -711,15 +542,6 @@ const LARGE_CHARS = MIB;
 const MAX_UNKNOWN_TYPES = 32;
 /** What is remembered and shown of an unknown type, in characters. */
 const MAX_SHOWN_TYPE_CHARS = 64;
-/** Functions that one worker may offer. */
-export const MAX_FUNCTIONS = 10_000;
-/** Trigger types that one worker may provide. */
-export const MAX_TRIGGER_TYPES = 1_000;
-
-function tooMany(what: string, limit: number): TrineError {
-  return new TrineError(ErrorCode.tooManyRegistrations, `a worker may register ${limit} ${what}: the rest is refused`);
-}
-
 /** Options of a call whose caller waits: only its id differs from one to the next. */
 class Answered {
   declare readonly stampCaller: true;

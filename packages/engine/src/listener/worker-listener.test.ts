@@ -9,6 +9,7 @@ import { Emitter } from '../core/emitter.js';
 import { LocalSession } from '../core/local-session.js';
 import { silentLog } from '../core/log.js';
 import { systemRandom } from '../core/random.js';
+import { MAX_FUNCTIONS } from '../core/registrations.js';
 import type { Session } from '../core/session.js';
 import type { TelemetryFrame } from '../core/telemetry.js';
 import { WorkerListener, type WorkerPortSettings } from './worker-listener.js';
@@ -226,6 +227,16 @@ describe('owners of a function', () => {
     first.send({ type: 'unregisterfunction', id: 'who' });
     await settled(first);
     await expect(caller.call('who', {})).rejects.toMatchObject({ code: 'function_not_found' });
+  });
+
+  it('may say again what they offer, also when they offer as much as they may', async () => {
+    const worker = await RawWorker.connect(url);
+    for (let i = 0; i <= MAX_FUNCTIONS; i++) worker.send({ type: 'registerfunction', id: `f${i}` });
+    worker.send({ type: 'registerfunction', id: 'f0', description: 'again' });
+    await settled(worker);
+    expect(core.session(worker.id)?.functions.size).toBe(MAX_FUNCTIONS);
+    expect(core.registry.get('default', 'f0')?.description).toBe('again');
+    expect(core.registry.get('default', `f${MAX_FUNCTIONS}`)).toBeUndefined();
   });
 
   it('cannot take over what the engine serves', async () => {
