@@ -639,6 +639,31 @@ describe('the port', () => {
     expect(listener.port).toBe(port);
   });
 
+  it('stops listening first: who comes back meets a refused connection, who is there goes on', async () => {
+    const [worker, caller] = [await RawWorker.connect(url), await RawWorker.connect(url)];
+    worker.serve('still::here', () => 'yes');
+    await settled(worker);
+    await listener.drain();
+    const [refused] = (await once(new WebSocket(url), 'error')) as [NodeJS.ErrnoException];
+    expect(refused.code).toBe('ECONNREFUSED');
+    expect(await caller.call('still::here', {})).toBe('yes');
+    expect(caller.closeCode).toBeUndefined();
+  });
+
+  it('waits for no client when the engine stops, not for one that reads nothing either', async () => {
+    const stuck = await RawWorker.connect(url);
+    stuck.serve('hole', () => undefined);
+    await settled(stuck);
+    stuck.pause();
+    const caller = await RawWorker.connect(url);
+    void caller.ask('hole', 'x'.repeat(15 * 1024 * 1024));
+    await settled(caller);
+    const begun = performance.now();
+    await listener.stop();
+    expect(performance.now() - begun).toBeLessThan(2_000);
+    expect([...core.sessions()].filter(({ kind }) => kind === 'remote')).toEqual([]);
+  });
+
   it('cuts off a worker from which no byte comes, and its callers hear of it', async () => {
     await listener.stop();
     await start({ heartbeat: { intervalMs: 50, busyPatienceMs: 400 } });
