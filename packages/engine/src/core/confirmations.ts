@@ -33,8 +33,6 @@ export class Confirmations {
   #kept: Kept[] = [];
   #first = 0;
   #keptBytes = 0;
-  /** Time between the last ping and its pong, in milliseconds; undefined before the first. */
-  roundTripMs: number | undefined;
 
   constructor(clock: Clock, ping: (payload: string) => void, isWaiting: () => boolean) {
     this.#clock = clock;
@@ -68,7 +66,6 @@ export class Confirmations {
     const number = Number(payload);
     if (!Number.isInteger(number) || number <= this.#confirmed || number > this.#pinged) return;
     this.#confirmed = number;
-    this.roundTripMs = this.#clock.monotonic() - this.#pingedAt;
     while (this.isKeeping && (this.#kept[this.#first] as Kept).number <= number) this.#shift();
     if (this.#confirmed < this.#written) this.#plan();
   }

@@ -9,6 +9,16 @@ export const MAX_MESSAGE_BYTES = 64 * MIB;
 /** Largest message to a Python client before 0.24.5: above it the client closes with 1009 and loops. */
 export const OLD_PYTHON_MESSAGE_BYTES = MIB;
 
+/** Longest message in one frame, in bytes: strict clients refuse longer frames, and take longer messages. */
+export const MAX_FRAME_BYTES = 16 * MIB;
+/** Payload of a frame of a message that is longer, in bytes. */
+export const PIECE_BYTES = MIB;
+
+/** Is a user agent that of Python's `websockets`? All that is known of a client before it describes itself. */
+export function isPythonAgent(userAgent: string | undefined): boolean {
+  return userAgent?.toLowerCase().includes('websockets') ?? false;
+}
+
 /** Declared by clients that take large messages, whatever version they report. */
 const LARGE_MESSAGES = 'large-messages.v1';
 

@@ -5,6 +5,7 @@
  * Hot path: one scan per call, no parse of a member that is passed on as text.
  */
 import {
+  CALLER_KEY,
   ErrorCode,
   ownText,
   scanObject,
@@ -14,9 +15,6 @@ import {
   type Payload,
 } from '@trine/protocol';
 import { nearestName } from './input-fault.js';
-
-/** Stamped by the router on the payloads of workers' calls. */
-const STAMP = '_caller_worker_id';
 
 /** The answer to an input that does not fit, in the words that typed clients match on. */
 export function deserializationError(functionId: string, detail: string): TrineError {
@@ -65,7 +63,7 @@ export class RawInput {
   refuseUnknown(known: ReadonlySet<string>): void {
     if (this.#spans === undefined) return;
     for (const key of this.#spans.keys) {
-      if (known.has(key) || key === STAMP) continue;
+      if (known.has(key) || key === CALLER_KEY) continue;
       throw deserializationError(this.#functionId, unknownField(key, known));
     }
   }

@@ -29,7 +29,7 @@ import { Confirmations, MAX_KEPT_RESULT_BYTES } from './confirmations.js';
 import type { Core } from './core.js';
 import { ClientLog, MAX_FAULT_LINES, MAX_NEWS_LINES } from './client-log.js';
 import type { Log, LogFields } from './log.js';
-import { exceeds, isBefore, messageLimit, messageTooLarge } from './message-limit.js';
+import { exceeds, isBefore, isPythonAgent, messageLimit, messageTooLarge } from './message-limit.js';
 import type { PendingCall, Waiter } from './pending-call.js';
 import { reattach } from './reattach.js';
 import { Registrations } from './registrations.js';
@@ -107,7 +107,7 @@ export class RemoteSession extends Session {
     this.#faults = new ClientLog(core.clock, MAX_FAULT_LINES);
     this.#news = new ClientLog(core.clock, MAX_NEWS_LINES);
     this.#limits = { ...defaultSessionLimits, ...options.limits };
-    this.#isPythonSocket = options.userAgent?.toLowerCase().includes('websockets') ?? false;
+    this.#isPythonSocket = isPythonAgent(options.userAgent);
     this.#messageLimit = messageLimit(this.info, this.#isPythonSocket);
     this.reattachToken = core.random.uuid();
     this.#registrations = new Registrations(core, this, {

@@ -9,14 +9,11 @@ import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import type { AbortReason, Channel, ChannelSink } from '../core/channel.js';
 import { CHANNEL_UNIT_BYTES } from '../core/channel.js';
-import { OLD_PYTHON_MESSAGE_BYTES } from '../core/message-limit.js';
+import { MAX_FRAME_BYTES, OLD_PYTHON_MESSAGE_BYTES, PIECE_BYTES } from '../core/message-limit.js';
 import { ABORTED } from './channel-wire.js';
 
 /** What may wait on the way to the peer before the channel is held back, in bytes: enough to keep a socket busy. */
 const HIGH_WATER_BYTES = 256 * 1024;
-/** Messages above this go out in continuation frames of the second size, in bytes: the Rust client takes no larger frame. */
-const MAX_FRAME_BYTES = 16 * 1024 * 1024;
-const CONTINUATION_BYTES = 1024 * 1024;
 
 /**
  * What may be on the way to a reader in Python, in bytes, told by the pongs that it sends: the pong to its own
@@ -107,9 +104,9 @@ export class ChannelReaderSocket implements ChannelSink {
   }
 
   #sendContinued(data: Buffer, isText: boolean): void {
-    for (let at = 0; at < data.length; at += CONTINUATION_BYTES) {
-      const fin = at + CONTINUATION_BYTES >= data.length;
-      this.#ws.send(data.subarray(at, at + CONTINUATION_BYTES), { binary: !isText, fin });
+    for (let at = 0; at < data.length; at += PIECE_BYTES) {
+      const fin = at + PIECE_BYTES >= data.length;
+      this.#ws.send(data.subarray(at, at + PIECE_BYTES), { binary: !isText, fin });
     }
   }
 }

@@ -10,6 +10,7 @@ import type { AccessRules } from '../core/access-rules.js';
 import type { Channel, ChannelDirection } from '../core/channel.js';
 import type { Timer } from '../core/clock.js';
 import type { Core } from '../core/core.js';
+import { isPythonAgent } from '../core/message-limit.js';
 import { ChannelReaderSocket } from './channel-reader-socket.js';
 import { ABORTED, readChannelUrl } from './channel-wire.js';
 import { ChannelWriterSocket } from './channel-writer-socket.js';
@@ -65,7 +66,7 @@ export class ChannelSockets {
     const upgrader = url.direction === 'read' ? this.#readerUpgrader : this.#writerUpgrader;
     upgrader.handleUpgrade(request, socket, head, (ws) => {
       this.#track(ws, socket as Socket);
-      const isPython = request.headers['user-agent']?.toLowerCase().includes('websockets') ?? false;
+      const isPython = isPythonAgent(request.headers['user-agent']);
       if (!this.#attach(ws, socket as Socket, channel, url.direction, isPython)) ws.close();
     });
   }

@@ -10,16 +10,13 @@
  */
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
+import { MAX_FRAME_BYTES, PIECE_BYTES } from '../core/message-limit.js';
 import type { Transport } from '../core/remote-session.js';
 
 /** First byte of a frame (RFC 6455, section 5.2): FIN, and the opcode for text or for a continuation. */
 const FIN = 0x80;
 const TEXT = 0x01;
 const CONTINUATION = 0x00;
-/** Longest message in one frame, in bytes: strict clients refuse longer frames, and take longer messages. */
-const MAX_FRAME_BYTES = 16 * 1024 * 1024;
-/** Payload of a frame of a message that is longer, in bytes. */
-const PIECE_BYTES = 1024 * 1024;
 /** Longest payload with a 7-bit length, and with a 16-bit one. */
 const MAX_7_BIT = 125;
 const MAX_16_BIT = 0xffff;

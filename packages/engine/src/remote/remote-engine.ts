@@ -28,7 +28,7 @@ import type { Socket } from 'node:net';
 import { WebSocket, type RawData } from 'ws';
 import type { Clock, Timer } from '../core/clock.js';
 import type { Log } from '../core/log.js';
-import { exceeds, MAX_MESSAGE_BYTES } from '../core/message-limit.js';
+import { exceeds, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, PIECE_BYTES } from '../core/message-limit.js';
 import type { Random } from '../core/random.js';
 import type { Outcome, Registration } from '../core/worker-host.js';
 import { ENGINE_VERSION } from '../version.js';
@@ -57,9 +57,6 @@ const MAX_SENT_CALLS = 10_000;
 const MAX_INCOMING_CALLS = 10_000;
 /** Bytes that wait to be sent; above it calls are refused. */
 const MAX_OUTBOUND_BYTES = 64 * 1024 * 1024;
-/** Messages above this leave in frames of the second size, in bytes: engines take no larger frame, and larger messages. */
-const MAX_FRAME_BYTES = 16 * 1024 * 1024;
-const PIECE_BYTES = 1024 * 1024;
 /** First wait between two tries to connect, in milliseconds. Each wait is twice the one before. */
 const MIN_BACKOFF_MS = 100;
 /** Longest wait between two tries to connect, in milliseconds. */
