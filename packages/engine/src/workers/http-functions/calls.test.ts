@@ -373,6 +373,49 @@ describe('a function behind an HTTP address', () => {
     expect(await pending).not.toHaveProperty('error');
   });
 
+  it('is given up when nobody waits for its answer any more', async () => {
+    await start();
+    register('remote::hangs', { url: base });
+    const aborted: string[] = [];
+    respond = (response, { body }) => response.on('close', () => response.writableFinished || aborted.push(body));
+    const caller = await RawWorker.connect(engine.url);
+    others.push(caller);
+    void caller.ask('remote::hangs', { from: 'a worker' }).catch(() => undefined);
+    await waitFor(() => arrived.length === 1);
+    caller.drop();
+    await waitFor(() => aborted.length === 1);
+    const impatient = engine.worker('impatient');
+    const call = { function_id: 'remote::hangs', payload: { from: 'inside' }, timeoutMs: 50 };
+    await expect(impatient.trigger(call)).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await waitFor(() => aborted.length === 2);
+    expect(aborted.map((body) => (JSON.parse(body) as { from: string }).from)).toEqual(['a worker', 'inside']);
+  });
+
+  it('runs to its end when nobody has ever waited for it', async () => {
+    await start();
+    register('remote::slow', { url: base });
+    let finish: (() => void) | undefined;
+    let isAborted = false;
+    respond = (response) => {
+      response.on('close', () => (isAborted ||= !response.writableFinished));
+      finish = () => void response.end('1');
+    };
+    const caller = await RawWorker.connect(engine.url);
+    others.push(caller);
+    caller.send({ type: 'invokefunction', function_id: 'remote::slow', data: {}, action: { type: 'void' } });
+    await waitFor(() => arrived.length === 1);
+    const { id } = caller;
+    caller.drop();
+    await waitFor(async () => {
+      const { workers } = (await worker.call('engine::workers::list', {})) as { workers: { id: string }[] };
+      return workers.every((each) => each.id !== id);
+    });
+    finish?.();
+    const open = (): Promise<number> => new Promise((resolve) => server.getConnections((_, count) => resolve(count)));
+    await waitFor(async () => (await open()) === 0);
+    expect(isAborted).toBe(false);
+  });
+
   it('ends what is under way when the worker or the engine stops, and its functions go', async () => {
     await start();
     register('remote::hangs', { url: base });
@@ -382,7 +425,7 @@ describe('a function behind an HTTP address', () => {
     const open = (): Promise<number> => new Promise((resolve) => server.getConnections((_, count) => resolve(count)));
     expect(await open()).toBe(1);
     void pending;
-    await engine.stop();
+    await engine.stop({ drainMs: 0 });
     await waitFor(async () => (await open()) === 0);
   });
 });
