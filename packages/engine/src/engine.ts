@@ -33,7 +33,7 @@ import { supervisorWorker } from './supervisor/index.js';
 import { ENGINE_VERSION } from './version.js';
 import { ALWAYS_ON, builtInWorkers, catalogOf } from './workers/catalog.js';
 import { startDiscovery, type BuiltInInfo, type Discovery } from './workers/discovery/index.js';
-import { Telemetry } from './workers/observability/index.js';
+import { keptLog, Telemetry } from './workers/observability/index.js';
 
 export interface EngineOptions {
   /**
@@ -154,11 +154,13 @@ export class Engine {
   constructor(
     options: EngineOptions,
     cwd: string,
-    log: LogOutput,
+    output: LogOutput,
     project: Project,
     workers: ReadonlyMap<string, WorkerDefinition>,
   ) {
     const dataDir = options.dataDir === undefined ? join(cwd, 'data') : resolve(cwd, options.dataDir);
+    // Nothing is written before there is a telemetry to keep it.
+    const log = keptLog(output, (line) => this.telemetry.keepOwn(line));
     this.#log = log;
     this.#workers = workers;
     this.project = project;

@@ -104,7 +104,7 @@ export class LocalWorker {
     this.folder = options.folder;
     this.#config = options.config;
     this.#log = options.host.log;
-    this.#output = new WorkerOutput(options.files, options.name, options.host.log.for(options.name));
+    this.#output = new WorkerOutput(options.files, options.name, options.host.log.for(options.name, 'foreign'));
   }
 
   get status(): LocalWorkerStatus {
