@@ -97,6 +97,9 @@ export class Exchange implements ReplyParts {
         const grant = await limiter.enter(host.clock, this.#remainingMs);
         if (grant === 'late') return this.finish(timedOut());
         if (grant === 'refused') return this.finish(unavailable('Too many requests are waiting'));
+        holdsPlace = true;
+        // Nobody would hear of its end any more.
+        if (this.#clientLeft) return this.#leave();
       }
       holdsPlace = true;
       const step = await this.#handle(route, taken);
