@@ -354,6 +354,25 @@ describe('a function behind an HTTP address', () => {
     expect(log).toMatch(/Private IP blocked: localhost is no public address/);
   });
 
+  it.each([
+    'https://127.0.0.1/',
+    'https://127.1/',
+    'https://2130706433/',
+    'https://0x7f.0.0.1/',
+    'https://169.254.169.254/latest/meta-data/',
+    'https://100.64.0.1/',
+    'https://[::1]/',
+    'https://[::ffff:10.0.0.1]/',
+    'https://[64:ff9b::7f00:1]/',
+    'https://api.localhost./',
+  ])('is refused when it is registered at %s, in whatever spelling', async (url) => {
+    await start({ name: 'http-functions' });
+    register('remote::inside', { url });
+    expect(await errorOf('remote::inside')).toMatchObject({ code: 'function_not_found' });
+    expect(log).toMatch(/function refused/);
+    expect(log).toMatch(/Private IP blocked: .* is no public address/);
+  });
+
   it('is refused without the worker, and the log says what to add', async () => {
     await start(null);
     register('remote::it', { url: base });
