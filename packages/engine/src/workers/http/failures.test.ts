@@ -151,8 +151,9 @@ describe('the concurrency limit', () => {
     await waitFor(() => clock.pending > before);
     leaving.abort();
     expect(await left).toBe('left');
+    await waitFor(() => clock.pending === before);
     const last = http.fetch('/work/last');
-    await waitFor(() => clock.pending > before + 1);
+    await waitFor(() => clock.pending > before);
     finish?.();
     expect([(await first).status, (await last).status]).toEqual([200, 200]);
     expect(called).toEqual(['first', 'last']);
