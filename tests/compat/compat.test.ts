@@ -9,7 +9,7 @@ import { absence } from './absences.js';
 import { CLIENTS, type Client } from './clients.js';
 import { runCompat, type Cells } from './compat-run.js';
 import { FEATURES } from './features/index.js';
-import { matrix, withPart, type Part } from './matrix.js';
+import { matrix, shownIn, withPart, type Part } from './matrix.js';
 import { ON_DEMAND_CLIENTS } from './on-demand.js';
 
 const PAGE = join(import.meta.dirname, '..', '..', 'docs', 'compatibility.md');
@@ -55,3 +55,13 @@ it.skipIf(only !== undefined)(
     expect(await readFile(PAGE, 'utf8')).toBe(await page());
   },
 );
+
+it.each([
+  ['each run', CLIENTS],
+  ['on demand', ON_DEMAND_CLIENTS],
+] as const)('docs/compatibility.md is up to date about who is tried with what: %s', async (each, expected) => {
+  expect(shownIn(await readFile(PAGE, 'utf8'), each)).toEqual({
+    clients: expected.map(({ title }) => title),
+    features: FEATURES.map(({ title }) => title),
+  });
+});

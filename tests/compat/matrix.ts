@@ -27,6 +27,16 @@ export function matrix(clients: readonly Client[], features: readonly Feature[],
   return [...table, '', 'Not in this client:', '', ...notes].join('\n');
 }
 
+/** The titles of the clients and features that a part of the page tells of. */
+export function shownIn(page: string, part: Part): { readonly clients: string[]; readonly features: string[] } {
+  const rows = page
+    .slice(page.indexOf(begin(part)), page.indexOf(end(part)))
+    .split('\n')
+    .filter((line) => line.startsWith('| ') && !line.startsWith('| -'))
+    .map((line) => line.split('|').map((cell) => cell.trim()));
+  return { clients: (rows[0] ?? []).slice(2, -1), features: rows.slice(1).map((row) => row[1] ?? '') };
+}
+
 /** The page with one of its parts replaced. */
 export function withPart(page: string, part: Part, text: string): string {
   const from = page.indexOf(begin(part));

@@ -8,19 +8,19 @@ const run = promisify(execFile);
 
 const DRIVERS = join(import.meta.dirname, 'clients', 'rust');
 /** Shared by all, and kept for the next run. */
-const TARGET = join(tmpdir(), 'trine-tests-cargo');
+export const RUST_TARGET = join(tmpdir(), 'trine-tests-cargo');
 /** The first time both crates and all they need are compiled, in milliseconds. */
-const BUILD_TIMEOUT_MS = 1_200_000;
+export const BUILD_TIMEOUT_MS = 1_200_000;
 
 const rust = (folder: string, binary: string, version: string): Client => ({
   name: `rust-${version}`,
   title: `crate ${version}`,
   language: 'rust',
   version,
-  command: async () => [join(TARGET, 'debug', binary)],
+  command: async () => [join(RUST_TARGET, 'debug', binary)],
   prepare: async () => {
     const words = ['build', '--locked', '--quiet', '--manifest-path', join(DRIVERS, folder, 'Cargo.toml')];
-    await run('cargo', [...words, '--target-dir', TARGET], { timeout: BUILD_TIMEOUT_MS });
+    await run('cargo', [...words, '--target-dir', RUST_TARGET], { timeout: BUILD_TIMEOUT_MS });
   },
 });
 

@@ -1,6 +1,6 @@
 /** Triggers of `engine::register_trigger` belong to no worker and outlive the engine. */
 import { createEngine, type Engine } from '@trine/engine';
-import { RawWorker, tempFolder, waitFor, type TempFolder } from '@trine/testing';
+import { RawWorker, tempFolder, waitFor, type Frame, type TempFolder } from '@trine/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 let engine: Engine;
@@ -100,6 +100,37 @@ describe('a trigger that belongs to no worker', () => {
       message: 'bad_interval: every must be positive',
     });
     expect(await rows(worker)).toEqual([]);
+  });
+
+  it('stays as it was when its provider refuses other metadata', async () => {
+    const provider = await RawWorker.connect(engine.url);
+    provider.send({ type: 'registertriggertype', id: 'timer', description: 'Timer' });
+    await provider.ask('nobody::here', null);
+    const worker = await serve();
+    let told = 0;
+    const register = (n: number): Promise<unknown> =>
+      worker.call('engine::register_trigger', { trigger_type: 'timer', function_id: 'shop::price', metadata: { n } });
+    const answer = async (): Promise<void> => {
+      const frames = (): Frame[] => provider.frames.filter(({ type }) => type === 'registertrigger');
+      const frame = await waitFor(() => frames()[told]);
+      told++;
+      const { id, metadata } = frame as Frame & { metadata: { n: number } };
+      const error = metadata.n > 1 ? { error: { code: 'too_many', message: 'one is enough' } } : {};
+      const words = { trigger_type: 'timer', function_id: 'shop::price' };
+      provider.send({ type: 'triggerregistrationresult', id, ...words, ...error });
+    };
+    const [first] = await Promise.all([register(1), answer()]);
+    const { id } = first as { id: string };
+    const second = register(2);
+    await answer();
+    await answer(); // told again of the one that it had
+    await expect(second).rejects.toMatchObject({ message: 'too_many: one is enough' });
+    expect(await rows(worker)).toMatchObject([{ id, status: 'active', persistent: true }]);
+    expect(await worker.call('engine::registered-triggers::info', { id })).toMatchObject({ metadata: { n: 1 } });
+    expect(await worker.call('engine::unregister_trigger', { id })).toEqual({ removed: true });
+    await engine.stop();
+    await start();
+    expect(await rows(await serve())).toEqual([]);
   });
 
   it('of a type that nobody provides waits for it, also over a restart', async () => {

@@ -25,7 +25,7 @@ import type { RouterLimits } from './core/router.js';
 import type { WorkerDefinition } from './core/worker-host.js';
 import { registerChannelFunction } from './core/channel-create.js';
 import { registerWorkerFunction } from './core/worker-register.js';
-import type { HeartbeatOptions } from './listener/index.js';
+import { reachableAt, type HeartbeatOptions } from './listener/index.js';
 import { Drain, DRAIN_MS } from './drain.js';
 import { Project } from './project.js';
 import { StorageThreads } from './storage/index.js';
@@ -33,7 +33,7 @@ import { supervisorWorker } from './supervisor/index.js';
 import { ENGINE_VERSION } from './version.js';
 import { ALWAYS_ON, builtInWorkers, catalogOf } from './workers/catalog.js';
 import { startDiscovery, type BuiltInInfo, type Discovery } from './workers/discovery/index.js';
-import { Telemetry } from './workers/observability/index.js';
+import { keptLog, Telemetry } from './workers/observability/index.js';
 
 export interface EngineOptions {
   /**
@@ -154,11 +154,13 @@ export class Engine {
   constructor(
     options: EngineOptions,
     cwd: string,
-    log: LogOutput,
+    output: LogOutput,
     project: Project,
     workers: ReadonlyMap<string, WorkerDefinition>,
   ) {
     const dataDir = options.dataDir === undefined ? join(cwd, 'data') : resolve(cwd, options.dataDir);
+    // Nothing is written before there is a telemetry to keep it.
+    const log = keptLog(output, (line) => this.telemetry.keepOwn(line));
     this.#log = log;
     this.#workers = workers;
     this.project = project;
@@ -209,9 +211,15 @@ export class Engine {
     return this.#storage.pressure;
   }
 
-  /** Where workers connect, e.g. `ws://127.0.0.1:49134`. */
+  /** Where workers on this machine connect, e.g. `ws://127.0.0.1:49134`. */
   get url(): string {
-    return `${this.#hasTls ? 'wss' : 'ws'}://127.0.0.1:${this.#workerPort}`;
+    return this.#urlBy('127.0.0.1');
+  }
+
+  /** @param loopback - how the loopback address is called, where it listens there */
+  #urlBy(loopback: 'localhost' | '127.0.0.1'): string {
+    const { host } = (this.#workerEntry?.config ?? {}) as { readonly host?: string };
+    return `${this.#hasTls ? 'wss' : 'ws'}://${reachableAt(host, this.#workerPort, loopback)}`;
   }
 
   /** The main worker port: the first one listed. */
@@ -298,7 +306,7 @@ export class Engine {
       this.#checkStarting();
       const supervised = this.project.supervised({
         port: () => this.#workerPort,
-        secure: () => this.#hasTls,
+        url: () => this.#urlBy('localhost'),
         entries: () => this.#applied,
       });
       if (supervised !== undefined) {

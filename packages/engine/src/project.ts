@@ -31,7 +31,8 @@ export interface OpenProjectOptions {
 export interface SupervisedParts {
   /** Port of the worker socket. */
   readonly port: () => number;
-  readonly secure: () => boolean;
+  /** Where a worker on this machine connects to. */
+  readonly url: () => string;
   /** The entries that run. */
   readonly entries: () => readonly WorkerEntry[];
 }
@@ -87,7 +88,7 @@ export class Project {
       configPath: file?.path,
       catalog: this.#options.catalog,
       port: parts.port,
-      secure: parts.secure,
+      url: parts.url,
       entries: parts.entries,
       onChange: (listener) => this.#events.on(listener),
       edit: (change) => (file === undefined ? Promise.reject(noFile()) : file.edit(change)),

@@ -15,6 +15,7 @@ test.each([
 
 test('the port of the project is the last resort', () => {
   expect(engineUrl({}, {}, 5001)).toBe('ws://localhost:5001');
+  expect(engineUrl({}, {}, 5001, 'fd00::7')).toBe('ws://[fd00::7]:5001');
 });
 
 test.each(['http://engine:1', 'engine', '::'])('III_URL %s is refused by name', (url) => {

@@ -10,7 +10,7 @@ export interface AddressOptions {
 
 /**
  * Where the engine listens for workers: `--address` and `--port` when either is given, else
- * `III_URL`, else the given port on localhost.
+ * `III_URL`, else the given port and host.
  *
  * @returns a `ws://` or `wss://` URL without a trailing slash
  */
@@ -18,6 +18,7 @@ export function engineUrl(
   options: AddressOptions,
   env: NodeJS.ProcessEnv,
   fallbackPort: number = DEFAULT_PORT,
+  fallbackHost: string = DEFAULT_HOST,
 ): string {
   const { address, port } = options;
   if (address !== undefined || port !== undefined) {
@@ -25,7 +26,7 @@ export function engineUrl(
   }
   const url = env['III_URL'];
   if (url !== undefined && url !== '') return checkedUrl(url);
-  return `ws://${DEFAULT_HOST}:${fallbackPort}`;
+  return `ws://${bracketed(fallbackHost)}:${fallbackPort}`;
 }
 
 /** A port number from the command line: 1 to 65535. */

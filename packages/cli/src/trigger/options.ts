@@ -24,6 +24,6 @@ export async function triggerUrl(options: TriggerOptions): Promise<string> {
   if (isNamed) return engineUrl(options, process.env);
   const { readLocalProject } = await import('../worker/local-project.js');
   // Port 0 is a free one, which no file tells.
-  const { port } = await readLocalProject(options.configPath);
-  return engineUrl(options, process.env, port === 0 ? DEFAULT_PORT : port);
+  const { port, host } = await readLocalProject(options.configPath);
+  return engineUrl(options, process.env, port === 0 ? DEFAULT_PORT : port, host);
 }

@@ -56,3 +56,24 @@ test('broken YAML shows no entries, and is left to those who edit or run it', as
   await writeFile(config, 'workers: [\n');
   expect((await readLocalProject(config)).hasConfig).toBe(true);
 });
+
+test.each(['- name: iii-queue\n', '[]\n', 'text\n'])(
+  'a file that holds something else than a block is told of: %j',
+  async (text) => {
+    await writeFile(config, text);
+    await expect(readLocalProject(config)).rejects.toThrow(
+      /config\.yaml must be a block of keys with a `workers:` list/,
+    );
+  },
+);
+
+test.each([
+  ['', 'localhost'],
+  ['      host: 0.0.0.0\n', 'localhost'],
+  ['      host: "::"\n', 'localhost'],
+  ['      host: 192.168.7.1\n', '192.168.7.1'],
+  ['      host: "${HOST:fd00::7}"\n', 'fd00::7'],
+])('an engine with %j is reached at %s', async (line, expected) => {
+  await writeFile(config, `workers:\n  - name: iii-worker-manager\n    config:\n      port: 1\n${line}`);
+  expect((await readLocalProject(config, {})).host).toBe(expected);
+});

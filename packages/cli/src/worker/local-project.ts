@@ -5,7 +5,8 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
-import { DEFAULT_PORT } from '../client/address.js';
+import { DEFAULT_HOST, DEFAULT_PORT } from '../client/address.js';
+import { CliError } from '../terminal/errors.js';
 
 /** Both spellings of the entry that sets the worker port. */
 const MANAGER: ReadonlySet<unknown> = new Set(['iii-worker-manager', 'worker-manager']);
@@ -24,13 +25,16 @@ export interface LocalProject {
   readonly entries: readonly LocalEntry[];
   /** Where an engine of this project listens for workers; 0 = a free port that the files do not tell. */
   readonly port: number;
+  /** The host by which this machine reaches that port. */
+  readonly host: string;
   logFile(name: string, stream: 'stdout' | 'stderr'): string;
 }
 
+/** @throws CliError for a file that holds something else than a block of keys: it would read as empty */
 export async function readLocalProject(config: string, env: NodeJS.ProcessEnv = process.env): Promise<LocalProject> {
   const configPath = resolve(config);
   const text = await readText(configPath);
-  const rows = text === undefined ? [] : workerRows(text);
+  const rows = text === undefined ? [] : workerRows(text, config);
   const entries = rows.flatMap((row) => {
     const name = row.get('name');
     const path = row.get('worker_path');
@@ -38,38 +42,53 @@ export async function readLocalProject(config: string, env: NodeJS.ProcessEnv = 
       ? [{ name, workerPath: typeof path === 'string' ? path : undefined, config: row.get('config') }]
       : [];
   });
-  const manager = rows.find((row) => MANAGER.has(row.get('name')))?.get('config');
+  const block = rows.find((row) => MANAGER.has(row.get('name')))?.get('config');
+  const manager: ReadonlyMap<unknown, unknown> | undefined = block instanceof Map ? block : undefined;
   return {
     configPath,
     hasConfig: text !== undefined,
     entries,
-    port: readPort(manager instanceof Map ? (manager as ReadonlyMap<unknown, unknown>).get('port') : undefined, env),
+    port: readPort(expanded(manager?.get('port'), env)),
+    host: readHost(expanded(manager?.get('host'), env)),
     logFile: (name, stream) => join(dirname(configPath), '.iii', 'logs', name, `${stream}.log`),
   };
 }
 
-function workerRows(text: string): ReadonlyMap<unknown, unknown>[] {
+function workerRows(text: string, config: string): ReadonlyMap<unknown, unknown>[] {
   let root: unknown;
+  const doc = parseDocument(text);
   try {
-    root = parseDocument(text).toJS({ mapAsMap: true });
+    root = doc.toJS({ mapAsMap: true });
   } catch {
     return []; // e.g. an alias of nothing
   }
-  if (!(root instanceof Map)) return [];
+  if (!(root instanceof Map)) {
+    if (root === null || doc.errors.length > 0) return [];
+    throw new CliError(`error: ${config} must be a block of keys with a \`workers:\` list, and is something else`);
+  }
   const list: unknown = root.get('workers') ?? root.get('modules');
   return Array.isArray(list) ? list.filter((row): row is ReadonlyMap<unknown, unknown> => row instanceof Map) : [];
 }
 
-function readPort(value: unknown, env: NodeJS.ProcessEnv): number {
-  const expanded =
-    typeof value === 'string'
-      ? value.replace(
-          /\$\{(\w+)(?::([^}]*))?\}/g,
-          (_, name: string, fallback: string | undefined) => env[name] ?? fallback ?? '',
-        )
-      : value;
-  const port = typeof expanded === 'string' && expanded !== '' ? Number(expanded) : expanded;
+function expanded(value: unknown, env: NodeJS.ProcessEnv): unknown {
+  return typeof value === 'string'
+    ? value.replace(
+        /\$\{(\w+)(?::([^}]*))?\}/g,
+        (_, name: string, fallback: string | undefined) => env[name] ?? fallback ?? '',
+      )
+    : value;
+}
+
+function readPort(value: unknown): number {
+  const port = typeof value === 'string' && value !== '' ? Number(value) : value;
   return typeof port === 'number' && Number.isInteger(port) && port >= 0 && port <= 65_535 ? port : DEFAULT_PORT;
+}
+
+/** Hosts that the loopback address leads to as well. */
+const ON_LOOPBACK: ReadonlySet<string> = new Set(['', '127.0.0.1', '0.0.0.0', '::']);
+
+function readHost(value: unknown): string {
+  return typeof value !== 'string' || ON_LOOPBACK.has(value) ? DEFAULT_HOST : value;
 }
 
 async function readText(path: string): Promise<string | undefined> {

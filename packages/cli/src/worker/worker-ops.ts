@@ -70,7 +70,8 @@ export async function findEngine(project: LocalProject, port?: number): Promise<
   const isNamed = Boolean(process.env['III_URL']) || port !== undefined;
   const at = port ?? project.port;
   if (!isNamed && at === 0) return undefined;
-  const url = port === undefined ? engineUrl({}, process.env, at) : engineUrl({ port: String(port) }, process.env);
+  const url =
+    port === undefined ? engineUrl({}, process.env, at, project.host) : engineUrl({ port: String(port) }, process.env);
   let ops: WorkerOps;
   try {
     ops = await WorkerOps.connect(url);
@@ -92,7 +93,8 @@ export async function findEngine(project: LocalProject, port?: number): Promise<
 export async function requireEngine(project: LocalProject, port?: number): Promise<WorkerOps> {
   const ops = await findEngine(project, port);
   if (ops !== undefined) return ops;
-  throw new CliError(`error: no iii engine runs at ws://localhost:${port ?? project.port} (start it with \`iii\`)`);
+  const at = port === undefined ? engineUrl({}, {}, project.port, project.host) : engineUrl({ port: String(port) }, {});
+  throw new CliError(`error: no iii engine runs at ${at} (start it with \`iii\`)`);
 }
 
 /** Runs with a connection and closes it; refusals become messages for people. */

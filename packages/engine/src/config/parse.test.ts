@@ -220,6 +220,18 @@ wrkers: []
   });
 
   it.each([
+    ['{size: ${P:3}}', 20, '${P:3}'],
+    ['{ size: ${P}, mode: fifo }', 21, '${P}'],
+    ['{mode: fifo, size: ${P:}}', 32, '${P:}'],
+    ['{mode: pre${P:3111}post}', 23, '${P:3111}'],
+    ['{list: [1, ${P:postgres://a:b@c/d}]}', 24, '${P:postgres://a:b@c/d}'],
+  ])('says that a placeholder within %s needs quotes', (block, column, placeholder) => {
+    expect(faults(`workers:\n  - name: queue\n    config: ${block}\n  - name: pubsub\n`)).toEqual([
+      `config.yaml:3: not valid YAML at column ${column}: between { } or [ ] a placeholder needs quotes: write "${placeholder}"`,
+    ]);
+  });
+
+  it.each([
     ['workers:\n', 'config.yaml:1: workers must be a list, got nothing: write `[]` for no workers'],
     ['- name: queue\n', 'config.yaml:1: the configuration must be a block of keys, got a list of 1'],
     [

@@ -36,6 +36,11 @@ export function readYaml(text: string, label: string, env: NodeJS.ProcessEnv): T
   };
   // One slip makes the parser trip over everything behind it: only where it tripped first is the slip.
   const faults: ConfigFault[] = doc.errors.slice(0, 1).map((error) => {
+    const bare = barePlaceholder(text, error.pos[0]);
+    if (bare !== undefined) {
+      const { line, col } = lines.linePos(bare.at);
+      return { file: label, line, message: `not valid YAML at column ${col}: ${inFlowMessage(bare.text)}` };
+    }
     const position = lines.linePos(error.pos[0]);
     const said =
       error.code === 'MULTIPLE_DOCS' ? 'this file must hold one document: remove the `---` line' : error.message;
@@ -65,6 +70,28 @@ export function readYaml(text: string, label: string, env: NodeJS.ProcessEnv): T
   });
   const unquoted = (): unknown => expand(template, { env, unset: () => undefined });
   return { tree: { label, template, value, unquoted, unresolved, line }, faults };
+}
+
+/** A placeholder, as far as it can stand in a text without quotes. */
+const PLACEHOLDER = /\$\{[^}\n]*\}/g;
+
+/**
+ * The placeholder that the parser tripped over: between `{ }` and `[ ]` it reads the braces of one without
+ * quotes as YAML.
+ */
+function barePlaceholder(text: string, errorAt: number): { readonly at: number; readonly text: string } | undefined {
+  const lineStart = text.lastIndexOf('\n', errorAt - 1) + 1;
+  const lineEnd = text.indexOf('\n', errorAt);
+  const line = text.slice(lineStart, lineEnd < 0 ? text.length : lineEnd);
+  for (const { 0: found, index } of line.matchAll(PLACEHOLDER)) {
+    const at = lineStart + index;
+    if (at <= errorAt && errorAt <= at + found.length) return { at, text: found };
+  }
+  return undefined;
+}
+
+function inFlowMessage(placeholder: string): string {
+  return `between { } or [ ] a placeholder needs quotes: write "${placeholder}"`;
 }
 
 /** A tree that came from code: no lines. */

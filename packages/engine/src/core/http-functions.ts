@@ -59,13 +59,18 @@ export class HttpFunctions {
   }
 
   async #run(call: PendingCall, handler: HttpFunctionHandler): Promise<void> {
+    // Its caller gave up in the turn in which it asked.
+    if (call.done) return;
+    const gone = new AbortController();
+    call.onEnd = () => {
+      // What nobody ever waited for runs to its end; of a call that timed out a late answer may be of use.
+      if (call.isAwaited && call.late === undefined) gone.abort(new Error('nobody waits for the answer any more'));
+    };
     try {
       const { payload, traceparent } = call;
-      const result = await handler({
-        invocationId: call.callerInvocationId ?? this.#core.router.idOf(call),
-        payload,
-        traceparent,
-      });
+      const { signal } = gone;
+      const invocationId = call.callerInvocationId ?? this.#core.router.idOf(call);
+      const result = await handler({ invocationId, payload, traceparent, signal });
       this.#core.router.complete(call, { ok: true, result });
     } catch (error) {
       if (!(error instanceof TrineError))

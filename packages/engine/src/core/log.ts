@@ -10,8 +10,12 @@ export interface Log {
   info(message: string, fields?: LogFields): void;
   warn(message: string, fields?: LogFields): void;
   error(message: string, fields?: LogFields): void;
-  /** The same log under another target, the name shown before each message. */
-  for(target: string): Log;
+  /**
+   * The same log under another target, the name shown before each message.
+   *
+   * @param whose - `foreign`: the lines are someone else's, e.g. the output of a process. Default `own`
+   */
+  for(target: string, whose?: 'own' | 'foreign'): Log;
 }
 
 /** A log that writes nothing. */

@@ -38,6 +38,8 @@ export class PendingCall implements Waiter {
   timer: Timer | undefined;
   /** Told of an answer that comes after the call timed out. */
   late: ((outcome: Outcome) => void) | undefined;
+  /** Told of the end, by the one in this process who runs the call. */
+  onEnd: (() => void) | undefined;
   /** Not sent yet: its function's owner is detached. */
   held = false;
   /** The number under which it was written to the executor's socket, see `Confirmations`. */
@@ -72,6 +74,11 @@ export class PendingCall implements Waiter {
     this.startedMs = startedMs;
     this.timeoutMs = timeoutMs;
     this.settle = settle;
+  }
+
+  /** Does anybody wait for the answer? Of a void call nobody does. */
+  get isAwaited(): boolean {
+    return this.callerInvocationId !== undefined || this.settle !== undefined;
   }
 
   /** Forgets what is on its way to the executor: a call may wait for its answer for long. */

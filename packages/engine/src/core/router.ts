@@ -227,6 +227,7 @@ export class Router {
       call.executor.executing.delete(call);
       call.caller.waiting.delete(call);
     }
+    call.onEnd?.();
     call.caller.deliver(call, outcome);
   }
 

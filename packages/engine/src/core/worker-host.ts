@@ -161,6 +161,8 @@ export interface HttpFunctionCall {
   readonly invocationId: string;
   readonly payload: Payload;
   readonly traceparent: string | undefined;
+  /** Aborted when nobody waits for the answer any more. */
+  readonly signal: AbortSignal;
 }
 
 /** Sends one call to its address. Reject with a `TrineError` to answer with its code. */

@@ -1,7 +1,8 @@
 /** How a database of the engine is opened, in each of its roles. */
-import { mkdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
+import { makeFolder } from '../core/make-folder.js';
 import { damagedLogError, foreignError, openError, unwritableError } from './errors.js';
 import { addRowCrc } from './row-checksum.js';
 import { walkWalFile } from './wal-walk.js';
@@ -21,7 +22,7 @@ export function connectWriter(path: string, relaxed: boolean): Database.Database
   if (path !== IN_MEMORY) {
     if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) throw foreignError(path);
     try {
-      mkdirSync(dirname(path), { recursive: true });
+      makeFolder(dirname(path));
     } catch (error) {
       throw unwritableError(dirname(path), (error as Error).message);
     }

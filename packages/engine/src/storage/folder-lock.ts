@@ -1,7 +1,7 @@
 /** The data folder belongs to one engine: the system lets go of the lock when the process dies, however it dies. */
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
+import { makeFolder } from '../core/make-folder.js';
 import { lockedError, openError, unwritableError } from './errors.js';
 
 export const LOCK_NAME = 'engine.lock';
@@ -9,7 +9,7 @@ export const LOCK_NAME = 'engine.lock';
 /** @throws TrineError `data_folder_locked`, `data_folder_unwritable` */
 export function lockFolder(folder: string): Database.Database {
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
   } catch (error) {
     throw unwritableError(folder, (error as Error).message);
   }

@@ -39,7 +39,7 @@ async function run(): Promise<Record<string, string>> {
   const env = workerEnv({
     base: process.env,
     name: 'w',
-    port: 1,
+    url: 'ws://localhost:4711',
     configPath: undefined,
     runId: 'r',
     manifestEnv: {},

@@ -63,7 +63,7 @@ export interface LocalWorkerStatus {
 
 export interface LocalWorkerOptions {
   readonly host: WorkerHost;
-  readonly project: Pick<SupervisedProject, 'port' | 'secure' | 'configPath'>;
+  readonly project: Pick<SupervisedProject, 'port' | 'url' | 'configPath'>;
   readonly files: ProjectFiles;
   readonly name: string;
   readonly folder: string;
@@ -85,8 +85,8 @@ export class LocalWorker {
   #process: Launched | undefined;
   #plan: RunPlan | undefined;
   #installed: string | undefined;
-  /** The worker port that the process was told. */
-  #port: number | undefined;
+  /** The address of the engine that the process was told. */
+  #url: string | undefined;
   #wake: () => void = () => undefined;
   /** Somebody wants the process replaced: go round without a delay. */
   #again = false;
@@ -104,7 +104,7 @@ export class LocalWorker {
     this.folder = options.folder;
     this.#config = options.config;
     this.#log = options.host.log;
-    this.#output = new WorkerOutput(options.files, options.name, options.host.log.for(options.name));
+    this.#output = new WorkerOutput(options.files, options.name, options.host.log.for(options.name, 'foreign'));
   }
 
   get status(): LocalWorkerStatus {
@@ -160,8 +160,8 @@ export class LocalWorker {
     const before = flattenConfig(this.#config);
     this.#config = entry.rawConfig;
     if (!isDeepStrictEqual(before, flattenConfig(entry.rawConfig))) this.#replace('its configuration changed');
-    else if (this.#process !== undefined && this.#port !== this.#options.project.port())
-      this.#replace('the worker port of the engine changed');
+    else if (this.#process !== undefined && this.#url !== this.#options.project.url())
+      this.#replace('the address of the engine changed');
   }
 
   /** A session of the engine connected or told who it is. */
@@ -250,7 +250,7 @@ export class LocalWorker {
     if (plan === undefined) throw new Error('a worker is started before it is planned');
     // Not from the host's randomness, which a seeded simulation repeats: this tells runs of several engines apart.
     const runId = randomUUID();
-    this.#port = this.#options.project.port();
+    this.#url = this.#options.project.url();
     const process_ = await launch({
       script: plan.start,
       cwd: this.folder,
@@ -390,8 +390,7 @@ export class LocalWorker {
     return workerEnv({
       base: process.env,
       name: this.name,
-      port: project.port(),
-      secure: project.secure?.() ?? false,
+      url: project.url(),
       configPath: project.configPath,
       runId,
       manifestEnv: plan.manifest?.env ?? {},

@@ -53,8 +53,8 @@ export interface SupervisedProject {
   readonly catalog: SupervisedCatalog;
   /** Port of the worker socket. Asked at each start of a worker, after the listener is up. */
   port(): number;
-  /** Does that port speak TLS? Left out: no. */
-  secure?(): boolean;
+  /** Where a worker on this machine connects to: its `III_URL`. Asked with the port. */
+  url(): string;
   /** All entries in force now, built-ins included. */
   entries(): readonly SupervisedEntry[];
   /** Tells of each reload, after the built-ins took it. */

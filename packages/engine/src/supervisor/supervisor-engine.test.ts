@@ -45,10 +45,12 @@ async function addFolder(name: string): Promise<void> {
   await writeFile(join(folder.path, name, 'worker.mjs'), WORKER);
 }
 
-async function config(...names: string[]): Promise<void> {
+const config = (...names: string[]): Promise<void> => configAt('localhost', ...names);
+
+async function configAt(host: string, ...names: string[]): Promise<void> {
   const locals = names.map((name) => `  - name: ${name}\n    worker_path: ./${name}\n`).join('');
-  const text = `# kept\nworkers:\n  - name: iii-worker-manager\n    config:\n      port: 0\n${locals}`;
-  await writeFile(join(folder.path, 'config.yaml'), text);
+  const manager = `  - name: iii-worker-manager\n    config:\n      port: 0\n      host: ${host}\n`;
+  await writeFile(join(folder.path, 'config.yaml'), `# kept\nworkers:\n${manager}${locals}`);
 }
 
 async function start(): Promise<Engine> {
@@ -99,6 +101,17 @@ describe('local workers of an engine', { timeout: TIMEOUT_MS }, () => {
     const one = (await listed(running, 'one'))?.pid ?? 0;
     await running.stop();
     expect(await groupWorks(one)).toBe(false);
+  });
+
+  it('connect to the address that the engine listens on, and again when it moves', async () => {
+    await addFolder('one');
+    await configAt('127.0.0.2', 'one');
+    const running = await start();
+    const first = await pidOf(running, 'one');
+    expect(running.url).toMatch(/^ws:\/\/127\.0\.0\.2:\d+$/);
+    await configAt('127.0.0.3', 'one');
+    await waitFor(async () => (await pidOf(running, 'one')) !== first, { timeoutMs: 20_000 });
+    expect(running.url).toMatch(/^ws:\/\/127\.0\.0\.3:\d+$/);
   });
 
   it('are added and removed through the engine, which edits config.yaml', async () => {

@@ -137,6 +137,7 @@ class Bench {
         names: () => ['iii-pubsub', 'pubsub'],
       },
       port: () => this.port,
+      url: () => `ws://localhost:${this.port}`,
       entries: () => this.entries,
       onChange: (listener) => this.changes.on(listener),
       edit: async (change) => {

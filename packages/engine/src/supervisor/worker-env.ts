@@ -27,9 +27,8 @@ const PACKAGE_MANAGER_LEFTOVERS =
 export interface WorkerEnvOptions {
   readonly base: NodeJS.ProcessEnv;
   readonly name: string;
-  readonly port: number;
-  /** The port speaks TLS. Default false. */
-  readonly secure?: boolean;
+  /** Where it connects to. */
+  readonly url: string;
   readonly configPath: string | undefined;
   readonly runId: string;
   /** The manifest's `env`. */
@@ -49,9 +48,8 @@ export function workerEnv(options: WorkerEnvOptions): Record<string, string> {
   for (const [key, value] of Object.entries(options.manifestEnv)) if (!RESERVED.has(key)) env[key] = value;
   for (const [key, value] of flattenConfig(options.config))
     if (!NOT_FROM_CONFIG.has(key) && !RESERVED.has(key)) env[key] = value;
-  const url = `${options.secure === true ? 'wss' : 'ws'}://localhost:${options.port}`;
-  env['III_URL'] = url;
-  env['III_ENGINE_URL'] = url;
+  env['III_URL'] = options.url;
+  env['III_ENGINE_URL'] = options.url;
   env['III_WORKER_NAME'] = options.name;
   env['SERVICE_INSTANCE_ID'] = options.name;
   env['III_ENGINE_PID'] = String(process.pid);

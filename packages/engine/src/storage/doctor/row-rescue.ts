@@ -26,16 +26,62 @@ export function rescueRows(from: Database.Database, to: Database.Database): Tabl
     .all() as SchemaRow[];
   const tables = schema.filter(({ type }) => type === 'table');
   for (const { sql } of tables) to.exec(sql);
-  const rescued = tables.map(({ name }) => rescueTable(from, to, name));
+  const rescued = tables.map(({ name }) =>
+    hasRowNumbers(to, name) ? rescueTable(from, to, name) : rescueByKey(from, to, name),
+  );
   for (const { type, sql } of schema) if (type !== 'table') to.exec(sql);
   return rescued;
 }
 
-function rescueTable(from: Database.Database, to: Database.Database, table: string): TableRescue {
-  const columns = (to.pragma(`table_info(${table})`) as { name: string }[]).map(({ name }) => `"${name}"`);
-  const insert = to.prepare(
+/** Not those made `WITHOUT ROWID`. */
+function hasRowNumbers(db: Database.Database, table: string): boolean {
+  const [list] = db.pragma(`table_list("${table}")`) as { wr: number }[];
+  return list?.wr === 0;
+}
+
+interface Columns {
+  /** In quotes. */
+  readonly all: readonly string[];
+  /** Of the primary key, in its order. */
+  readonly key: readonly string[];
+}
+
+function columnsOf(db: Database.Database, table: string): Columns {
+  const info = db.pragma(`table_info("${table}")`) as { name: string; pk: number }[];
+  const key = info.filter(({ pk }) => pk > 0).sort((a, b) => a.pk - b.pk);
+  const quoted = ({ name }: { name: string }): string => `"${name}"`;
+  return { all: info.map(quoted), key: key.map(quoted) };
+}
+
+function insertInto(db: Database.Database, table: string, columns: readonly string[]): Database.Statement {
+  return db.prepare(
     `INSERT OR IGNORE INTO "${table}" (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`,
   );
+}
+
+/** A table that is its own index: its rows from both ends, up to where they cannot be read. */
+function rescueByKey(from: Database.Database, to: Database.Database, table: string): TableRescue {
+  const { all, key } = columnsOf(to, table);
+  const insert = insertInto(to, table, all);
+  let rows = 0;
+  const isWhole = (order: 'ASC' | 'DESC'): boolean => {
+    const ordered = key.map((column) => `${column} ${order}`).join(', ');
+    const select = from.prepare(`SELECT ${all.join(', ')} FROM "${table}" ORDER BY ${ordered}`);
+    try {
+      for (const row of select.raw().safeIntegers().iterate() as IterableIterator<bigint[]>)
+        rows += insert.run(...row).changes;
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const copy = to.transaction(() => isWhole('ASC') || !isWhole('DESC'));
+  return { table, hasGaps: !copy(), rows };
+}
+
+function rescueTable(from: Database.Database, to: Database.Database, table: string): TableRescue {
+  const { all: columns } = columnsOf(to, table);
+  const insert = insertInto(to, table, columns);
   // NOT INDEXED: the rows themselves, whatever state the indexes are in.
   const select = (condition: string, order: string): Database.Statement =>
     from

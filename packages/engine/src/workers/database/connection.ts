@@ -5,8 +5,15 @@
  * are the thread's first message, and its exit. While `open`, at most one call is under way.
  */
 import { Worker } from 'node:worker_threads';
+import { systemClock, type Timer } from '../../core/clock.js';
 import { DatabaseError, driverError } from './errors.js';
 import type { Call, FromThread, ThreadOptions, ToThread } from './messages.js';
+
+/**
+ * Time for a thread to open its file, in milliseconds: more than SQLite takes for a long log. A folder of a
+ * network that is gone never answers.
+ */
+export const OPEN_TIMEOUT_MS = 60_000;
 
 interface Waiter {
   readonly resolve: (json: string) => void;
@@ -37,13 +44,23 @@ export class Connection {
    * Starts the thread and opens the file.
    *
    * @param entry - the built thread module
-   * @throws DatabaseError `DRIVER_ERROR` `CannotOpen`
+   * @throws DatabaseError `DRIVER_ERROR` `CannotOpen`, also when that takes longer than `openTimeoutMs`
    */
-  static async open(entry: URL, options: ThreadOptions): Promise<Connection> {
+  static async open(entry: URL, options: ThreadOptions, openTimeoutMs = OPEN_TIMEOUT_MS): Promise<Connection> {
     const parts: { connection?: Connection } = {};
-    await new Promise<string>((resolve, reject) => {
-      parts.connection = new Connection(entry, options, { resolve, reject });
-    });
+    let timer: Timer | undefined;
+    try {
+      await new Promise<string>((resolve, reject) => {
+        parts.connection = new Connection(entry, options, { resolve, reject });
+        // Real time even under a test's clock, as in `Database.close`.
+        timer = systemClock.setTimer(() => {
+          reject(driverError(`it was not open after ${openTimeoutMs} ms`, 'CannotOpen'));
+          parts.connection?.abandon();
+        }, openTimeoutMs);
+      });
+    } finally {
+      timer?.cancel();
+    }
     return parts.connection as Connection;
   }
 

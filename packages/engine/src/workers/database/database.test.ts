@@ -110,3 +110,24 @@ describe('a database and its thread', () => {
     }
   });
 });
+
+describe('a file that is opened', () => {
+  it('is given up when that takes too long', async () => {
+    const folder = await tempFolder();
+    const module = join(folder.path, 'stuck.mjs');
+    await writeFile(module, 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);\n');
+    const options = {
+      name: 'db',
+      file: join(folder.path, 'd.db'),
+      acquireTimeoutMs: 5_000,
+      openTimeoutMs: 50,
+      clock: systemClock,
+      log: createLog({ level: 'silent' }),
+      thread: pathToFileURL(module),
+    };
+    await expect(Database.open(options)).rejects.toMatchObject({
+      fault: { code: 'DRIVER_ERROR', inner_code: 'CannotOpen', message: 'it was not open after 50 ms' },
+    });
+    await folder.remove();
+  });
+});

@@ -28,6 +28,8 @@ export interface DatabaseOptions {
   readonly log: Log;
   /** The thread's module, for tests of its loss. */
   readonly thread?: URL;
+  /** Default: that of the connection. */
+  readonly openTimeoutMs?: number;
 }
 
 interface WaitingCall {
@@ -190,6 +192,6 @@ export class Database {
   }
 }
 
-function connect({ thread, name, file }: DatabaseOptions): Promise<Connection> {
-  return Connection.open(thread ?? THREAD, { name, file });
+function connect({ thread, name, file, openTimeoutMs }: DatabaseOptions): Promise<Connection> {
+  return Connection.open(thread ?? THREAD, { name, file }, openTimeoutMs);
 }

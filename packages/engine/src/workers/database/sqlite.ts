@@ -3,9 +3,10 @@
  *
  * better-sqlite3 cannot interrupt a statement; a long SELECT ends between two rows at its deadline.
  */
-import { mkdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import SqliteDriver from 'better-sqlite3';
+import { makeFolder } from '../../core/make-folder.js';
 import { DatabaseError, driverError, failedTransaction, invalidParam, kindOf, type Fault } from './errors.js';
 import type { ExecuteCall, QueryCall, TransactionCall } from './messages.js';
 import { bindParameters } from './parameters.js';
@@ -43,7 +44,7 @@ export class Sqlite {
     if (file !== ':memory:') {
       if (statSync(file, { throwIfNoEntry: false })?.isDirectory() === true)
         throw new Error('there is a folder in its place');
-      mkdirSync(dirname(file), { recursive: true });
+      makeFolder(dirname(file));
     }
     this.#db = new SqliteDriver(file, { timeout: BUSY_TIMEOUT_MS });
     try {

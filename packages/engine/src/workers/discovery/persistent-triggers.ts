@@ -86,6 +86,9 @@ export class PersistentTriggers {
     if (error !== undefined) {
       // Also where the provider keeps it aside for later: nobody has its id, so nobody could take it back.
       await this.#bindings.unregister(id);
+      // What was there before is kept on disk, so it stays in place too.
+      if (same !== undefined)
+        await this.#bindings.register({ ...trigger, id, metadata: same.metadata, owner: undefined });
       throw new TrineError(error.code, error.message);
     }
     await store.write('put', {

@@ -354,6 +354,25 @@ describe('a function behind an HTTP address', () => {
     expect(log).toMatch(/Private IP blocked: localhost is no public address/);
   });
 
+  it.each([
+    'https://127.0.0.1/',
+    'https://127.1/',
+    'https://2130706433/',
+    'https://0x7f.0.0.1/',
+    'https://169.254.169.254/latest/meta-data/',
+    'https://100.64.0.1/',
+    'https://[::1]/',
+    'https://[::ffff:10.0.0.1]/',
+    'https://[64:ff9b::7f00:1]/',
+    'https://api.localhost./',
+  ])('is refused when it is registered at %s, in whatever spelling', async (url) => {
+    await start({ name: 'http-functions' });
+    register('remote::inside', { url });
+    expect(await errorOf('remote::inside')).toMatchObject({ code: 'function_not_found' });
+    expect(log).toMatch(/function refused/);
+    expect(log).toMatch(/Private IP blocked: .* is no public address/);
+  });
+
   it('is refused without the worker, and the log says what to add', async () => {
     await start(null);
     register('remote::it', { url: base });
@@ -373,6 +392,49 @@ describe('a function behind an HTTP address', () => {
     expect(await pending).not.toHaveProperty('error');
   });
 
+  it('is given up when nobody waits for its answer any more', async () => {
+    await start();
+    register('remote::hangs', { url: base });
+    const aborted: string[] = [];
+    respond = (response, { body }) => response.on('close', () => response.writableFinished || aborted.push(body));
+    const caller = await RawWorker.connect(engine.url);
+    others.push(caller);
+    void caller.ask('remote::hangs', { from: 'a worker' }).catch(() => undefined);
+    await waitFor(() => arrived.length === 1);
+    caller.drop();
+    await waitFor(() => aborted.length === 1);
+    const impatient = engine.worker('impatient');
+    const call = { function_id: 'remote::hangs', payload: { from: 'inside' }, timeoutMs: 50 };
+    await expect(impatient.trigger(call)).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await waitFor(() => aborted.length === 2);
+    expect(aborted.map((body) => (JSON.parse(body) as { from: string }).from)).toEqual(['a worker', 'inside']);
+  });
+
+  it('runs to its end when nobody has ever waited for it', async () => {
+    await start();
+    register('remote::slow', { url: base });
+    let finish: (() => void) | undefined;
+    let isAborted = false;
+    respond = (response) => {
+      response.on('close', () => (isAborted ||= !response.writableFinished));
+      finish = () => void response.end('1');
+    };
+    const caller = await RawWorker.connect(engine.url);
+    others.push(caller);
+    caller.send({ type: 'invokefunction', function_id: 'remote::slow', data: {}, action: { type: 'void' } });
+    await waitFor(() => arrived.length === 1);
+    const { id } = caller;
+    caller.drop();
+    await waitFor(async () => {
+      const { workers } = (await worker.call('engine::workers::list', {})) as { workers: { id: string }[] };
+      return workers.every((each) => each.id !== id);
+    });
+    finish?.();
+    const open = (): Promise<number> => new Promise((resolve) => server.getConnections((_, count) => resolve(count)));
+    await waitFor(async () => (await open()) === 0);
+    expect(isAborted).toBe(false);
+  });
+
   it('ends what is under way when the worker or the engine stops, and its functions go', async () => {
     await start();
     register('remote::hangs', { url: base });
@@ -382,7 +444,7 @@ describe('a function behind an HTTP address', () => {
     const open = (): Promise<number> => new Promise((resolve) => server.getConnections((_, count) => resolve(count)));
     expect(await open()).toBe(1);
     void pending;
-    await engine.stop();
+    await engine.stop({ drainMs: 0 });
     await waitFor(async () => (await open()) === 0);
   });
 });

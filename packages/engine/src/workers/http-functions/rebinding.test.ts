@@ -78,7 +78,7 @@ async function open(...resolved: string[][]): Promise<HttpFunctionHandler> {
 }
 
 const call = (handler: HttpFunctionHandler): Promise<Payload | undefined> =>
-  handler({ invocationId: 'i', payload: Payload.null, traceparent: undefined });
+  handler({ invocationId: 'i', payload: Payload.null, traceparent: undefined, signal: new AbortController().signal });
 
 describe('a name that changes where it leads', () => {
   it('is asked once per call, and only the checked address is connected to', async () => {

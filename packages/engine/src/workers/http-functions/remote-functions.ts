@@ -79,6 +79,8 @@ export class RemoteFunctions implements HttpFunctionServer {
     this.#running.set(workerId, running + 1);
     const request = new AbortController();
     this.#requests.add(request);
+    const abandon = (): void => request.abort(call.signal.reason);
+    call.signal.addEventListener('abort', abandon, { once: true });
     const timer = this.#host.clock.setTimer(
       () => request.abort(new Error(`no response within ${invocation.timeoutMs} ms`)),
       invocation.timeoutMs,
@@ -87,6 +89,7 @@ export class RemoteFunctions implements HttpFunctionServer {
       return resultOf(await this.#exchange(target, call, request.signal));
     } finally {
       timer.cancel();
+      call.signal.removeEventListener('abort', abandon);
       this.#requests.delete(request);
       const left = (this.#running.get(workerId) ?? 1) - 1;
       if (left > 0) this.#running.set(workerId, left);

@@ -94,9 +94,14 @@ export class Exchange implements ReplyParts {
     try {
       if (this.#remainingMs <= 0) return this.finish(timedOut());
       if (!limiter.tryEnter()) {
-        const grant = await limiter.enter(host.clock, this.#remainingMs);
+        const gone = new AbortController();
+        this.res.once('close', () => gone.abort());
+        const grant = await limiter.enter(host.clock, this.#remainingMs, gone.signal);
         if (grant === 'late') return this.finish(timedOut());
         if (grant === 'refused') return this.finish(unavailable('Too many requests are waiting'));
+        holdsPlace = grant !== 'gone';
+        // Nobody would hear of its end any more.
+        if (grant === 'gone' || this.#clientLeft) return this.#leave();
       }
       holdsPlace = true;
       const step = await this.#handle(route, taken);

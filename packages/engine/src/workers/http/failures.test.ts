@@ -133,6 +133,34 @@ describe('the concurrency limit', () => {
     for (const finish of open.splice(0)) finish();
   });
 
+  it('calls nothing for a client that left while it waited, and counts it no more', async () => {
+    const clock = new FakeClock();
+    http = await httpEngine({ concurrency_request_limit: 1 }, { clock });
+    let finish: (() => void) | undefined;
+    const called: string[] = [];
+    await http.route('/work/:who', async ({ path_params }: { path_params: { who: string } }) => {
+      called.push(path_params.who);
+      if (path_params.who === 'first') await new Promise<void>((resolve) => (finish = resolve));
+      return { body: 'done' };
+    });
+    const first = http.fetch('/work/first');
+    await waitFor(() => finish);
+    const before = clock.pending;
+    const leaving = new AbortController();
+    const left = http.fetch('/work/left', { signal: leaving.signal }).catch(() => 'left');
+    await waitFor(() => clock.pending > before);
+    leaving.abort();
+    expect(await left).toBe('left');
+    await waitFor(() => clock.pending === before);
+    const last = http.fetch('/work/last');
+    await waitFor(() => clock.pending > before);
+    finish?.();
+    expect([(await first).status, (await last).status]).toEqual([200, 200]);
+    expect(called).toEqual(['first', 'last']);
+    // A request that was still counted would keep the engine waiting at its stop.
+    await http.engine.stop();
+  });
+
   it('of 0 counts as 1', async () => {
     http = await httpEngine({ concurrency_request_limit: 0 });
     await http.route('/a', () => ({ body: 1 }));

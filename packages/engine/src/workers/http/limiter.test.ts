@@ -38,3 +38,19 @@ it('admits more at once when the limit is raised', async () => {
   expect(await Promise.all(waiting)).toEqual(['granted', 'granted']);
   expect(limiter.waiting).toBe(0);
 });
+
+it('forgets who has left the line, and gives the place to the next', async () => {
+  const clock = new FakeClock();
+  const limiter = new Limiter(1, 2);
+  expect(limiter.tryEnter()).toBe(true);
+  const gone = new AbortController();
+  const left = limiter.enter(clock, 1_000, gone.signal);
+  const next = limiter.enter(clock, 1_000);
+  expect(limiter.waiting).toBe(2);
+  gone.abort();
+  expect(await left).toBe('gone');
+  expect([limiter.waiting, clock.pending]).toEqual([1, 1]);
+  limiter.leave();
+  expect(await next).toBe('granted');
+  expect([limiter.running, limiter.waiting]).toEqual([1, 0]);
+});

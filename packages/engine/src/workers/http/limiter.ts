@@ -4,8 +4,11 @@ import type { Clock } from '../../core/clock.js';
 /** Requests in line before further ones are refused: each holds a connection and its headers, some kilobytes. */
 export const MAX_WAITING = 10_000;
 
-/** `granted`: a place is taken, leave it again. `late`: the time is over. `refused`: the line is full. */
-export type Grant = 'granted' | 'late' | 'refused';
+/**
+ * `granted`: a place is taken, leave it again. `late`: the time is over. `refused`: the line is full.
+ * `gone`: the one who waited has left.
+ */
+export type Grant = 'granted' | 'late' | 'refused' | 'gone';
 
 export class Limiter {
   readonly #line = new Set<() => void>();
@@ -33,8 +36,12 @@ export class Limiter {
     return true;
   }
 
-  /** Takes a place as soon as it is this one's turn. */
-  enter(clock: Clock, timeoutMs: number): Promise<Grant> {
+  /**
+   * Takes a place as soon as it is this one's turn.
+   *
+   * @param gone - this one waits no more: others move up
+   */
+  enter(clock: Clock, timeoutMs: number, gone?: AbortSignal): Promise<Grant> {
     if (this.tryEnter()) return Promise.resolve('granted');
     if (this.#line.size >= this.#maxWaiting) return Promise.resolve('refused');
     return new Promise((resolve) => {
@@ -46,6 +53,13 @@ export class Limiter {
         this.#line.delete(grant);
         resolve('late');
       }, timeoutMs);
+      const leave = (): void => {
+        // Aborted after its turn came: it has a place, and leaves that.
+        if (!this.#line.delete(grant)) return;
+        timer.cancel();
+        resolve('gone');
+      };
+      gone?.addEventListener('abort', leave, { once: true });
       this.#line.add(grant);
     });
   }

@@ -55,12 +55,17 @@ const acting = {
     .min(1)
     .max(MAX_LOG_RECORDS)
     .optional()
-    .describe(`Log records that are kept in memory. Default ${DEFAULT_LOG_RECORDS}`),
+    .describe(
+      `Log records that are kept in memory: those of workers and the lines of the engine. Default ${DEFAULT_LOG_RECORDS}`,
+    ),
   collapse_spans: z
     .array(z.strictObject({ name: z.string(), service: z.string().optional() }))
     .optional()
     .describe('Spans that trees leave out, by name and service with * and ?; their children move up'),
-  logs_enabled: z.boolean().optional().describe('false: log records of workers are not read. Default true'),
+  logs_enabled: z
+    .boolean()
+    .optional()
+    .describe('false: log records of workers are not read, and lines of the engine are not kept. Default true'),
   logs_console_output: z.boolean().optional().describe('false: log records of workers are not printed. Default true'),
   level: level.optional(),
   log_level: level.optional().describe('Older name of level'),

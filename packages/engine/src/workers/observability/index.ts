@@ -12,6 +12,7 @@ import { logListFunctions } from './log-functions.js';
 import type { Telemetry } from './telemetry.js';
 import { traceFunctions } from './trace-functions.js';
 
+export { keptLog } from './kept-log.js';
 export { Telemetry, type TelemetryCounts } from './telemetry.js';
 export type { WorkerMetrics } from './worker-gauges.js';
 

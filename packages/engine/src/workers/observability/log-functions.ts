@@ -1,4 +1,4 @@
-/** `engine::logs::*`: the log records of workers. */
+/** `engine::logs::*`: the log records of workers, and the lines of the engine. */
 import { Payload } from '@trine/protocol';
 import { z } from 'zod';
 import type { LogRecord } from '../../core/telemetry.js';

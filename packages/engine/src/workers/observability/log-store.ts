@@ -8,7 +8,7 @@ const MAX_LOG_BYTES = 16 * 1024 * 1024;
 /** What a record takes beside its texts, in bytes. */
 const RECORD_OVERHEAD_BYTES = 400;
 
-/** The newest log records: those that workers sent and those handed to `engine::log::*`. */
+/** The newest log records: those that workers sent, those handed to `engine::log::*` and the engine's own lines. */
 export class LogStore {
   readonly #records = new BoundedRing<LogRecord>({ maxCount: DEFAULT_LOG_RECORDS, maxBytes: MAX_LOG_BYTES });
 

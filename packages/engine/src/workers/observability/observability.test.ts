@@ -162,6 +162,56 @@ describe('observability', () => {
     await expect(log('info', {})).rejects.toMatchObject({ code: 'deserialization_error' });
   });
 
+  it('keeps its own lines as records, those of others as theirs alone', async () => {
+    await start({ level: 'info', service_name: 'shop-engine' });
+    const worker = engine.worker('link');
+    interface Kept {
+      readonly body: string;
+      readonly attributes: Record<string, unknown>;
+      readonly [key: string]: unknown;
+    }
+    const kept = async (query: object = {}): Promise<Kept[]> =>
+      (await worker.trigger<object, { logs: Kept[] }>({ function_id: 'engine::logs::list', payload: query })).logs;
+    const listening = (await kept()).find(({ body }) => body.startsWith('Engine listening on address: '));
+    expect(listening).toMatchObject({
+      severity_text: 'INFO',
+      severity_number: 9,
+      service_name: 'shop-engine',
+      instrumentation_scope_name: 'tracing',
+      trace_id: null,
+      attributes: { target: 'iii::engine' },
+    });
+    await send('/', ['OTLP{', ...FRAMES['0.22']]);
+    await line('link resolved');
+    expect(await kept({ severity_min: 13 })).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({
+          body: 'A telemetry frame could not be read and was dropped',
+          severity_text: 'WARN',
+          attributes: expect.objectContaining({ target: 'iii::telemetry', dropped_so_far: 1 }) as unknown,
+        }),
+      ]),
+    );
+    // A worker's record is one, though it is written to the engine's log too.
+    expect((await kept()).filter(({ body }) => body === 'link resolved')).toHaveLength(1);
+    await worker.trigger({ function_id: 'engine::log::info', payload: { message: 'said once' } });
+    expect((await kept()).filter(({ body }) => body === 'said once')).toHaveLength(1);
+  });
+
+  it('keeps no lines that its level leaves out, or when it keeps no logs', async () => {
+    const bodies = async (config: object): Promise<string[]> => {
+      await start(config);
+      const found = await engine
+        .worker('reader')
+        .trigger<object, { logs: { body: string }[] }>({ function_id: 'engine::logs::list', payload: {} });
+      await engine.stop();
+      return found.logs.map(({ body }) => body);
+    };
+    expect(await bodies({ level: 'warn' })).toEqual([]);
+    expect(await bodies({ level: 'info', logs_enabled: false })).toEqual([]);
+    expect(await bodies({ level: 'info' })).not.toEqual([]);
+  });
+
   it('works by its defaults where it is not configured', async () => {
     const sink = await start(undefined, 'info');
     await send('/otel', FRAMES['0.22']);

@@ -4,12 +4,14 @@
  * observability worker runs, which only configures it and answers questions about it.
  */
 import type { Clock } from '../../core/clock.js';
+import { cleanFields, cleanText } from '../../core/log-text.js';
 import type { LogOutput } from '../../core/log-writer.js';
 import type { CallRecorder } from '../../core/pending-call.js';
 import type { Random } from '../../core/random.js';
 import { DEFAULT_CALL_RECORDS, SpanRing } from '../../core/span-ring.js';
 import type { LogRecord, TelemetryFrame, TelemetrySink } from '../../core/telemetry.js';
 import type { ObservabilityConfig } from './config.js';
+import type { OwnLine } from './kept-log.js';
 import { DEFAULT_LOG_RECORDS, LogStore } from './log-store.js';
 import { entryOf } from './record-entry.js';
 import { SpanStore } from './span-store.js';
@@ -31,6 +33,12 @@ export interface TelemetryParts {
   /** Tells the router who records its calls; undefined = nobody. */
   readonly record: (recorder: CallRecorder | undefined) => void;
 }
+
+/** OpenTelemetry's severity numbers. */
+const SEVERITY = { info: 9, warn: 13, error: 17 } as const;
+/** Marks the records of the engine's own lines; readers of the reference's records know it. */
+const OWN_SCOPE = 'tracing';
+const NANOS_PER_MS = 1_000_000n;
 
 /** The engine's name on its own spans and records unless `service_name` says otherwise. */
 const DEFAULT_SERVICE_NAME = 'iii';
@@ -102,6 +110,25 @@ export class Telemetry implements TelemetrySink {
       case 'logs':
         return this.#logs(frame.records, source.workerName);
     }
+  }
+
+  /** Keeps a line of the engine's own log as a record, cleaned as it was written. */
+  keepOwn({ level, target, message, fields }: OwnLine): void {
+    if (!this.isKeepingLogs) return;
+    const timeUnixNano = BigInt(Math.trunc(this.#parts.clock.now())) * NANOS_PER_MS;
+    this.logs.add({
+      timeUnixNano,
+      observedUnixNano: timeUnixNano,
+      severity: SEVERITY[level],
+      severityText: level.toUpperCase(),
+      level,
+      body: cleanText(message),
+      attributes: { ...cleanFields(fields ?? {}), target },
+      resource: { 'service.name': this.serviceName },
+      serviceName: this.serviceName,
+      scopeName: OWN_SCOPE,
+      scopeVersion: '',
+    });
   }
 
   #logs(records: readonly LogRecord[], workerName: string | undefined): void {
