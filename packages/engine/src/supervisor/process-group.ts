@@ -3,7 +3,7 @@
  * are asked through `ps`.
  */
 import { execFile } from 'node:child_process';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -63,11 +63,21 @@ export async function groupWorks(group: number): Promise<boolean> {
   if (process.platform !== 'linux') return signalGroup(group, 0);
   const members = await membersOf(group);
   const guards = new Set<number>();
+  const ending = new Set<number>();
   for (const { pid } of members) {
     const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    if (command.split('\0').includes(GUARD_NAME)) guards.add(pid);
+    // One that is ending has no command line any more, and no program; until it is gone it is still listed.
+    if (command === '' && !(await hasProgram(pid))) ending.add(pid);
+    else if (command.split('\0').includes(GUARD_NAME)) guards.add(pid);
   }
-  return members.some(({ pid, parent }) => !guards.has(pid) && !guards.has(parent));
+  return members.some(({ pid, parent }) => !ending.has(pid) && !guards.has(pid) && !guards.has(parent));
+}
+
+async function hasProgram(pid: number): Promise<boolean> {
+  return readlink(`/proc/${pid}/exe`).then(
+    () => true,
+    () => false,
+  );
 }
 
 interface Member extends Stat {
