@@ -129,7 +129,7 @@ module.exports = {
   ],
   options: {
     doNotFollow: { path: ['node_modules', '/dist/'] },
-    exclude: { path: ['(^|/)(data|[.]iii|[.]venv|fixtures|suite)/'] },
+    exclude: { path: ['(^|/)(data|[.]iii|[.]venv|fixtures|suite|simulation)/'] },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.tests.json' },
     enhancedResolveOptions: {

@@ -181,7 +181,7 @@ class BuiltinBroker implements Broker {
         void this.#windows.readPage(lane);
         continue;
       }
-      if (limiter !== undefined && this.#pauses.laneWaits(lane, limiter)) continue;
+      if (limiter !== undefined && this.#pauses.laneWaits(lane, next.extras?.rateKey, limiter)) continue;
       const job = lane.take() as Job;
       if (job.extras?.expiresAt !== undefined && job.extras.expiresAt <= core.host.clock.now()) {
         void this.#expired(lane, job);
@@ -339,7 +339,7 @@ class BuiltinBroker implements Broker {
     const core = this.#core;
     lane.running++;
     line.leased++;
-    line.limiter?.start(lane.rateKey, core.now());
+    line.limiter?.start(job.extras?.rateKey, core.now());
     const lease: BuiltinLease = { job, line, lane, startedAt: core.host.clock.now() };
     core.leases.set(job.seq, lease);
     core.enqueue(lane);
@@ -354,7 +354,7 @@ class BuiltinBroker implements Broker {
     else lane.ending--;
   }
 
-  #commitDone(line: BuiltinLine, job: Job): Promise<void> {
+  #commitDone(line: BuiltinLine, job: Job): Promise<unknown> {
     const { keepEndedMs = 0, keepEndedCount = 0 } = line.rules ?? {};
     if (keepEndedMs > 0 && keepEndedCount > 0) {
       const now = this.#core.host.clock.now();
@@ -373,7 +373,7 @@ class BuiltinBroker implements Broker {
     return this.#core.commitEnd(job.extras?.uniqueKey === undefined ? 'end' : 'endWithOptions', job.seq);
   }
 
-  #commitDead(job: Job, { attempts, failures, error, code }: Extract<Decision, { kind: 'dead' }>): Promise<void> {
+  #commitDead(job: Job, { attempts, failures, error, code }: Extract<Decision, { kind: 'dead' }>): Promise<unknown> {
     const { host } = this.#core;
     const id = job.jobId ?? host.random.uuid();
     return this.#core.commitEnd(

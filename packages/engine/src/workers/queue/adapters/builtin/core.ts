@@ -125,7 +125,7 @@ export class BuiltinCore {
     const key = laneKey(functionId, namespace, group, extras);
     let lane = line.lanes.get(key);
     if (lane === undefined) {
-      lane = this.newLane(line, functionId, namespace, key, extras);
+      lane = this.newLane(line, functionId, namespace, key, group === undefined ? extras?.priority : undefined);
       lane.cursor = lane.last = this.#nextSeq - 1;
     }
     return lane;
@@ -136,16 +136,10 @@ export class BuiltinCore {
     functionId: string,
     namespace: string,
     key: string,
-    extras?: Pick<JobExtras, 'priority' | 'rateKey'>,
+    priority = 0,
     id = this.#nextLane++,
   ): Lane {
-    const lane = new Lane(id, line, {
-      key,
-      functionId,
-      namespace,
-      priority: extras?.priority ?? 0,
-      rateKey: extras?.rateKey,
-    });
+    const lane = new Lane(id, line, { key, functionId, namespace, priority });
     line.lanes.set(key, lane);
     return lane;
   }
@@ -175,7 +169,7 @@ export class BuiltinCore {
 
   /** Something about a lane changed: it may run now. */
   wake(lane: Lane): void {
-    if (this.enqueue(lane)) this.events.ready(lane.line);
+    if (this.enqueue(lane.current)) this.events.ready(lane.line);
   }
 
   /** Several lanes may run now: all stand in their rounds before the first is asked for, so that the highest priority goes first. */
@@ -222,8 +216,9 @@ export class BuiltinCore {
     return [...(this.#parked.get(functionKey(functionId, namespace)) ?? [])];
   }
 
-  /** A job of a lane has ended, or was never stored. */
-  uncount(lane: Lane): void {
+  /** A job of a lane has ended, or was never stored. (Its lane may have been merged into another meanwhile.) */
+  uncount(from: Lane): void {
+    const lane = from.current;
     if (--lane.count > 0) return;
     this.unpark(lane);
     const { lanes } = lane.line;
@@ -251,16 +246,20 @@ export class BuiltinCore {
     return !this.draining && this.#uncommittedEnds < MAX_UNCOMMITTED_ENDS;
   }
 
-  /** Stores an end, for as long as it takes: what happened to a job is never forgotten while the engine runs. */
-  async commitEnd(operation: string, ...args: readonly StoreValue[]): Promise<void> {
+  /**
+   * Stores an end, for as long as it takes: what happened to a job is never forgotten while the engine
+   * runs. Answers what the store did, or undefined when that is closed.
+   */
+  async commitEnd<T = unknown>(operation: string, ...args: readonly StoreValue[]): Promise<T | undefined> {
     this.#uncommittedEnds++;
+    let answer: T;
     for (;;) {
       try {
-        await this.store.write(operation, ...args);
+        answer = await this.store.write<T>(operation, ...args);
         this.degraded = undefined;
         break;
       } catch (error) {
-        if (this.stopped || isClosed(error)) return;
+        if (this.stopped || isClosed(error)) return undefined;
         this.degraded = toErrorBody(error).message;
         this.host.log.error('the end of a job could not be stored: trying again', { error: this.degraded });
         await this.wait(STORE_AGAIN_MS);
@@ -269,6 +268,7 @@ export class BuiltinCore {
     if (this.#uncommittedEnds-- === MAX_UNCOMMITTED_ENDS) {
       for (const line of this.lines.values()) this.events.ready(line);
     }
+    return answer;
   }
 
   wait(ms: number): Promise<void> {
@@ -287,8 +287,8 @@ export function keyOf({ kind, name, namespace, functionId }: LineSpec): string {
 }
 
 /**
- * A group is one sequence whatever its functions; without groups each function has its own, one for
- * each priority and rate key.
+ * A group is one sequence, whatever its functions and rate keys; without groups each function has its
+ * own, one for each priority and rate key.
  */
 export function laneKey(
   functionId: string,
@@ -296,7 +296,8 @@ export function laneKey(
   group: string | undefined,
   extras?: Pick<JobExtras, 'priority' | 'rateKey'>,
 ): string {
-  const key = group === undefined ? `f\u0000${namespace}\u0000${functionId}` : `g\u0000${group}`;
+  if (group !== undefined) return `g\u0000${group}`;
+  const key = `f\u0000${namespace}\u0000${functionId}`;
   if (extras === undefined || (extras.priority === undefined && extras.rateKey === undefined)) return key;
   return `${key}\u0000${extras.priority ?? 0}\u0000${extras.rateKey ?? ''}`;
 }

@@ -13,7 +13,7 @@
  *   idle    -> queued    something may run: it stands in its line's round
  *   queued  -> idle      its turn came
  *   idle    -> parked    its function is absent
- *   idle    -> blocked   the rate of its key is used up
+ *   idle    -> blocked   the rate of its next job's key is used up
  *   parked, blocked -> queued
  *   any     -> merged    its queue became fifo: another lane has its jobs
  */
@@ -31,7 +31,6 @@ export interface LaneSpec {
   readonly namespace: string;
   /** 0 to 255, higher first. */
   readonly priority: number;
-  readonly rateKey: string | undefined;
 }
 
 export class Lane {
@@ -41,7 +40,6 @@ export class Lane {
   readonly functionId: string;
   readonly namespace: string;
   readonly priority: number;
-  readonly rateKey: string | undefined;
   front: Job[] = [];
   readonly #window = new Fifo<Job>();
   cursor = 0;
@@ -72,7 +70,6 @@ export class Lane {
     this.functionId = spec.functionId;
     this.namespace = spec.namespace;
     this.priority = spec.priority;
-    this.rateKey = spec.rateKey;
   }
 
   /** The lane that has this one's jobs. */

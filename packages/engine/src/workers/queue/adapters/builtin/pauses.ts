@@ -37,10 +37,10 @@ export class Pauses {
     return true;
   }
 
-  /** The rate of the lane's key is used up: the lane waits, others go on. */
-  laneWaits(lane: Lane, limiter: Limiter): boolean {
+  /** The rate of the lane's next job is used up: the lane waits, others go on. */
+  laneWaits(lane: Lane, rateKey: string | undefined, limiter: Limiter): boolean {
     const now = this.#core.now();
-    const waitMs = limiter.waitOfKeyMs(lane.rateKey, now);
+    const waitMs = limiter.waitOfKeyMs(rateKey, now);
     if (waitMs <= 0) return false;
     lane.blocked = true;
     this.#lanes.push({ due: now + waitMs, seq: lane.id, lane, dropped: false });

@@ -1,5 +1,6 @@
 /** Jobs that end without running: cancelled, expired, purged, or done after all by a late answer. */
 import { toErrorBody } from '@trine/protocol';
+import type { Job } from '../../job.js';
 import type { EndedRow, Found, JobRow } from '../../store.js';
 import type { JobRecord, JobState, PurgeTarget } from '../index.js';
 import { Alarm, type Entry } from './alarm.js';
@@ -67,26 +68,25 @@ export class Withdrawals {
   }
 
   /** Ends one job unless it runs or has ended. */
-  async end(lane: Lane, job: JobRow | EndedRow, state: JobState): Promise<boolean> {
-    const own = await this.#take(lane, job.seq);
-    if (own === undefined) return false;
-    await this.#core.commitEnd('endMany', [job.seq]);
-    void this.#settled(own, job.seq);
-    this.#core.record(own.line, job, state);
-    this.#core.jobEnded(own, job.size);
-    this.#core.wake(own);
-    return true;
+  end(lane: Lane, job: JobRow | EndedRow, state: JobState): Promise<boolean> {
+    return this.#end(lane, job, state, job.size);
   }
 
   /** The handler answered after its lease had timed out. */
-  async finishLate({ job, lane }: BuiltinLease): Promise<boolean> {
-    const own = await this.#take(lane, job.seq);
-    if (own === undefined) return false;
-    await this.#core.commitEnd('endMany', [job.seq]);
-    void this.#settled(own, job.seq);
-    this.#core.record(own.line, job, 'done');
-    this.#core.jobEnded(own, job.data.length);
-    this.#core.wake(own);
+  finishLate({ job, lane }: BuiltinLease): Promise<boolean> {
+    return this.#end(lane, job, 'done', job.data.length);
+  }
+
+  async #end(lane: Lane, job: Job | JobRow | EndedRow, state: JobState, size: number): Promise<boolean> {
+    const taken = await this.#take(lane, job.seq);
+    if (taken === undefined) return false;
+    const ended = await this.#core.commitEnd<number[]>('endMany', [job.seq]);
+    void this.#settled(taken.lane, job.seq);
+    // Of one that memory does not know only the store can say that it was there: it may be dead, or over.
+    if (!taken.inMemory && ended?.length === 0) return false;
+    this.#core.record(taken.lane.line, job, state);
+    this.#core.jobEnded(taken.lane, size);
+    this.#core.wake(taken.lane);
     return true;
   }
 
@@ -190,14 +190,14 @@ export class Withdrawals {
   }
 
   /** Takes a job out of whatever it waits in. Answers its lane, or undefined when it runs or has ended. */
-  async #take(from: Lane, seq: number): Promise<Lane | undefined> {
+  async #take(from: Lane, seq: number): Promise<{ readonly lane: Lane; readonly inMemory: boolean } | undefined> {
     await from.current.loaded();
     const lane = from.current;
     if (this.#core.leases.has(seq)) return undefined;
-    if (lane.remove(seq) !== undefined || this.#delays.remove(seq)) return lane;
+    if (lane.remove(seq) !== undefined || this.#delays.remove(seq)) return { lane, inMemory: true };
     if (seq <= lane.cursor || seq > lane.last || this.#windows.withdrawn.has(seq)) return undefined;
     this.#windows.withdrawn.add(seq);
-    return lane;
+    return { lane, inMemory: false };
   }
 
   async #settled(lane: Lane, seq: number): Promise<void> {

@@ -1,0 +1,23 @@
+/** `pnpm test:simulation [--seeds N] [--seconds N] [--seed N]`: the simulation at any length, or one seed with its trace. */
+import { parseArgs } from 'node:util';
+import { newDatabases, simulate, simulateOne } from './simulate.js';
+
+const { values } = parseArgs({
+  options: { seeds: { type: 'string' }, seconds: { type: 'string' }, seed: { type: 'string' }, from: { type: 'string' } },
+});
+const seed = values.seed ?? process.env['TRINE_SEED'];
+if (seed !== undefined) {
+  const trace: string[] = [];
+  const failure = await simulateOne(Number(seed), newDatabases(), {}, trace);
+  for (const line of trace) console.log(line);
+  console.log(failure === undefined ? `seed ${seed}: nothing was violated` : `seed ${seed}: ${failure.stack ?? failure.message}`);
+  process.exitCode = failure === undefined ? 0 : 1;
+} else {
+  const report = await simulate({
+    seeds: Number(values.seeds ?? 10_000),
+    seconds: Number(values.seconds ?? Infinity),
+    from: Number(values.from ?? 1),
+  });
+  console.log(report.text);
+  process.exitCode = report.failures.length === 0 ? 0 : 1;
+}
