@@ -240,9 +240,9 @@ export class Client {
   purge(place: string, what: 'waiting' | 'delayed' | 'dead'): void {
     this.#ledger.purged.add(place);
     for (const sent of this.#ledger.sent) this.#excuse(sent, place, 'purge');
-    this.#ledger.purges.push(place);
+    this.#ledger.purges.set(place, Infinity);
     this.#call('iii::queue::purge', { queue: place, what }, () => {
-      this.#ledger.purges.splice(this.#ledger.purges.indexOf(place), 1);
+      this.#ledger.purges.set(place, ++this.#ledger.tick);
       for (const sent of this.#ledger.sent) this.#excuse(sent, place, 'purge');
     });
   }

@@ -26,6 +26,7 @@ export type CommitFault = 'refused' | 'unknown-kept' | 'unknown-lost';
 export class Disk implements Storage {
   readonly #database: SimDatabase;
   readonly #volatile: SimDatabase;
+  readonly #wrap: (store: Store) => Store;
   #writes: Waiting[] = [];
   #reads: Waiting[] = [];
   #answers: (() => void)[] = [];
@@ -33,15 +34,18 @@ export class Disk implements Storage {
   #reopened = new Set<() => void>();
   #isClosed = false;
   isDegraded = false;
+  lastAsked = '';
 
-  constructor(database: SimDatabase, volatile: SimDatabase) {
+  /** @param wrap - a planted bug may stand between the engine and its store */
+  constructor(database: SimDatabase, volatile: SimDatabase, wrap: (store: Store) => Store = (store) => store) {
+    this.#wrap = wrap;
     this.#database = database;
     this.#volatile = volatile;
     volatile.clear();
   }
 
   open(): Promise<Store> {
-    return Promise.resolve(this.#store('full'));
+    return Promise.resolve(this.#wrap(this.#store('full')));
   }
 
   health(): ReturnType<Storage['health']> {
@@ -150,6 +154,7 @@ export class Disk implements Storage {
     const queue = <T>(into: 'writes' | 'reads', name: string, args: readonly StoreValue[]): Promise<T> => {
       if (this.#isClosed) return Promise.reject(closed());
       if (this.isDegraded) return Promise.reject(degraded());
+      this.lastAsked = `${name} ${JSON.stringify(args).slice(0, 200)}`;
       return new Promise((resolve, reject) => {
         const waiting = { name, args, durability, resolve: resolve as (value: unknown) => void, reject };
         (into === 'writes' ? this.#writes : this.#reads).push(waiting);

@@ -64,6 +64,8 @@ export class Fate {
   lateDone = false;
   /** When it used up its attempts, was lost too often or was rejected: it may be a dead letter. */
   exhausted: { readonly tick: number; readonly life: number } | undefined;
+  /** It may have been a dead letter before: its unique key is free. */
+  hadDied = false;
   /** A final state that the engine told. */
   final: string | undefined;
   finalTick = Infinity;
@@ -90,6 +92,6 @@ export class Fate {
 
   /** Has it ended, as far as the client could say? */
   get mayHaveEnded(): boolean {
-    return this.isDone || this.exhausted !== undefined || this.final !== undefined || this.excuses.size > 0;
+    return this.isDone || this.hadDied || this.exhausted !== undefined || this.final !== undefined || this.excuses.size > 0;
   }
 }

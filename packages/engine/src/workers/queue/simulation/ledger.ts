@@ -42,8 +42,8 @@ export class Ledger implements Witness {
   readonly redrives: Span[] = [];
   /** Queues and topics of which someone dropped jobs. */
   readonly purged = new Set<string>();
-  /** Places that are being purged, once for each purge. */
-  readonly purges: string[] = [];
+  /** When a purge of a place was last answered; `Infinity` while one is under way. */
+  readonly purges = new Map<string, number>();
   readonly replayed = new Set<string>();
   readonly #setup: Setup;
   readonly #time: Time;
@@ -105,7 +105,7 @@ export class Ledger implements Witness {
     for (const sent of this.sent) if (sent.state === 'sent') sent.state = 'unsure';
     for (const fate of this.fates.values()) fate.running = undefined;
     for (const span of this.redrives) span.to = Math.min(span.to, this.tick);
-    this.purges.length = 0;
+    for (const [place, at] of this.purges) this.purges.set(place, Math.min(at, this.tick));
     this.#startTimes.clear();
   }
 
@@ -259,7 +259,7 @@ export class Ledger implements Witness {
     const maxAttempts = subscription?.maxAttempts ?? sent.options.maxAttempts;
     const fate = new Fate(receipt, sent, line, group, maxAttempts, replayed, sent.tick, sent.tick);
     if (sent.options.expiresAtMs !== undefined) fate.excuses.add('expiry');
-    if (this.purges.includes(sent.place)) fate.excuses.add('purge');
+    if ((this.purges.get(sent.place) ?? -1) >= sent.tick) fate.excuses.add('purge');
     this.fates.set(receipt, fate);
     return fate;
   }
@@ -307,6 +307,7 @@ export class Ledger implements Witness {
       const isSure = fate.exhausted?.life === this.life;
       fate.from = isSure ? again.from : Math.min(fate.from, again.from);
       fate.to = Math.max(fate.to, again.to);
+      fate.hadDied = true;
       fate.exhausted = undefined;
       fate.failedIn = -1;
     }

@@ -2,6 +2,8 @@
  * One seeded run: a scheduler chooses, step by step, which of all that is pending happens next, lets the
  * engine crash and start again, and in the end lets everything come to rest.
  */
+import type { Store } from '../../../core/store.js';
+import { bounds } from '../adapters/builtin/bounds.js';
 import { Chance } from './chance.js';
 import { Client } from './client.js';
 import type { SimDatabase } from './database.js';
@@ -14,9 +16,12 @@ import { settle, Time } from './time.js';
 
 /** What a planted bug changes. */
 export interface Sabotage {
-  disk?(disk: Disk, chance: Chance): Disk;
+  /** Stands between the engine and its storage. */
+  store?(store: Store, chance: Chance): Store;
 }
 
+/** Rounds of questions and answers that nothing but the store holds up. */
+const MAX_FLUSH_ROUNDS = 5_000;
 /** Rounds in which everything must have come to rest. */
 const MAX_REST_ROUNDS = 2_000;
 /** Longest wait that clients see pass at once, in milliseconds. */
@@ -27,6 +32,20 @@ const DOWN_MS = 10_000;
 export interface Databases {
   readonly main: SimDatabase;
   readonly volatile: SimDatabase;
+}
+
+const USUAL_BOUNDS = { ...bounds };
+
+/** So small that few jobs meet each of them. */
+function smallBounds(chance: Chance): typeof bounds {
+  return {
+    heldJobs: chance.between(1, 4),
+    pageJobs: chance.between(1, 4),
+    pageJobsSerial: chance.between(1, 2),
+    keptDelayed: chance.between(0, 2),
+    uncommittedEnds: chance.between(1, 4),
+    chunkJobs: chance.between(1, 3),
+  };
 }
 
 type Choice = readonly [weight: number, act: () => void | Promise<void>];
@@ -61,6 +80,7 @@ export class Scenario {
     this.#unsureFaults = this.#chance.is(0);
     this.#jumps = this.#chance.is(0.15);
     this.#purges = this.#chance.is(0.1);
+    Object.assign(bounds, this.#chance.is(0.6) ? smallBounds(this.#chance) : USUAL_BOUNDS);
     databases.main.clear();
     databases.volatile.clear();
   }
@@ -90,13 +110,9 @@ export class Scenario {
     this.#ledger.life++;
     this.#ledger.bootJumps = this.#time.jumps;
     this.#hasFailedToStart = false;
-    const disk = new Disk(this.#databases.main, this.#databases.volatile);
-    this.#process = new Process(
-      this.#time,
-      this.#sabotage.disk?.(disk, this.#chance) ?? disk,
-      this.#chance,
-      this.#witness,
-    );
+    const { main, volatile } = this.#databases;
+    const disk = new Disk(main, volatile, (store) => this.#sabotage.store?.(store, this.#chance) ?? store);
+    this.#process = new Process(this.#time, disk, this.#chance, this.#witness);
     this.#client.process = this.#process;
     const booted = this.#process;
     booted.start(configOf(this.#setup)).catch((error: unknown) => {
@@ -315,7 +331,8 @@ export class Scenario {
     await settle();
     const { disk } = this.#process;
     if (disk.isDegraded) disk.reopen();
-    while (!disk.isQuiet) {
+    for (let round = 0; !disk.isQuiet; round++) {
+      if (round > MAX_FLUSH_ROUNDS) throw new Violation(`the engine asks the store for ever: ${disk.lastAsked}`);
       if (disk.waiting > 0) disk.commit(disk.waiting);
       while (disk.unanswered > 0) disk.answer();
       while (disk.asked > 0) disk.look();

@@ -9,17 +9,14 @@ import type { WorkerHost } from '../../../../core/worker-host.js';
 import type { Failure, Job, JobExtras } from '../../job.js';
 import type { EndedRow, JobRow } from '../../store.js';
 import type { BrokerEvents, JobState, Lease, LineSpec, SubscriptionSettings } from '../index.js';
+import { bounds } from './bounds.js';
 import { EndedJob, EndedJobs } from './ended-jobs.js';
 import { Lane } from './lane.js';
 import { BuiltinLine } from './line.js';
 import { receiptFor } from './receipt.js';
 
-/** Ends that are not committed yet; above it nothing is leased. */
-export const MAX_UNCOMMITTED_ENDS = 1_000;
 /** Wait before an operation is tried again after a failure of the disk, in milliseconds. */
 export const STORE_AGAIN_MS = 1_000;
-/** Jobs in one operation on many. */
-export const CHUNK = 500;
 const CLOSED = 'storage_closed';
 export const NO_FAILURES: readonly Failure[] = [];
 
@@ -243,7 +240,7 @@ export class BuiltinCore {
   }
 
   get mayLease(): boolean {
-    return !this.draining && this.#uncommittedEnds < MAX_UNCOMMITTED_ENDS;
+    return !this.draining && this.#uncommittedEnds < bounds.uncommittedEnds;
   }
 
   /**
@@ -265,7 +262,7 @@ export class BuiltinCore {
         await this.wait(STORE_AGAIN_MS);
       }
     }
-    if (this.#uncommittedEnds-- === MAX_UNCOMMITTED_ENDS) {
+    if (this.#uncommittedEnds-- === bounds.uncommittedEnds) {
       for (const line of this.lines.values()) this.events.ready(line);
     }
     return answer;

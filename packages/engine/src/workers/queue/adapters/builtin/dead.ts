@@ -1,7 +1,8 @@
 /** Dead letters: browsed page by page, moved back, changed, deleted. */
 import type { DeadKey, DeadRow, EndedRow } from '../../store.js';
 import type { DeadPage, DeadQuery, Line, RedriveOptions } from '../index.js';
-import { CHUNK, extrasOf, type BuiltinCore } from './core.js';
+import { bounds } from './bounds.js';
+import { extrasOf, type BuiltinCore } from './core.js';
 import type { Lane } from './lane.js';
 import type { BuiltinLine } from './line.js';
 
@@ -43,7 +44,7 @@ export class DeadStore {
     let left = Math.min(line.dead, options.limit ?? Infinity); // what is dead-lettered meanwhile is for the next time
     let redriven = 0;
     while (left > 0) {
-      const keys = await this.#core.store.read<DeadKey[]>('deadKeys', line.id, Math.min(CHUNK, left));
+      const keys = await this.#core.store.read<DeadKey[]>('deadKeys', line.id, Math.min(bounds.chunkJobs, left));
       if (keys.length === 0) break;
       redriven += await this.#move(line, keys, options);
       left -= keys.length;
@@ -84,12 +85,12 @@ export class DeadStore {
     for (;;) {
       const count = await this.#drop(line, Number.MAX_SAFE_INTEGER, 'purged');
       purged += count;
-      if (count < CHUNK) return purged;
+      if (count < bounds.chunkJobs) return purged;
     }
   }
 
   async #drop(line: BuiltinLine, before: number, state: 'purged' | 'discarded'): Promise<number> {
-    const rows = await this.#core.store.write<EndedRow[]>('dropDead', line.id, before, CHUNK);
+    const rows = await this.#core.store.write<EndedRow[]>('dropDead', line.id, before, bounds.chunkJobs);
     line.dead -= rows.length;
     for (const row of rows) this.#core.record(line, row, state);
     return rows.length;
@@ -100,7 +101,7 @@ export class DeadStore {
     for (const line of [...this.#core.lines.values()]) {
       const keepMs = line.rules?.keepDeadMs ?? 0;
       if (keepMs > 0 && line.dead > 0) {
-        while ((await this.#drop(line, now - keepMs, 'discarded')) === CHUNK);
+        while ((await this.#drop(line, now - keepMs, 'discarded')) === bounds.chunkJobs);
       }
       if (line.dead < MANY_DEAD_LETTERS) line.warnedDead = false;
     }

@@ -10,12 +10,10 @@ import { toErrorBody } from '@trine/protocol';
 import type { Job } from '../../job.js';
 import type { JobRow } from '../../store.js';
 import { Alarm, type Entry } from './alarm.js';
-import { CHUNK, isClosed, STORE_AGAIN_MS, type BuiltinCore } from './core.js';
+import { bounds } from './bounds.js';
+import { isClosed, STORE_AGAIN_MS, type BuiltinCore } from './core.js';
 import type { Lane } from './lane.js';
 import type { BuiltinLine } from './line.js';
-
-/** Postponed jobs per line kept with their payload; the others are read when they are due. */
-const MAX_KEPT_DELAYED = 1_000;
 
 export interface Delayed extends Entry {
   readonly lane: Lane;
@@ -40,8 +38,8 @@ export class Delays {
 
   /** A job runs when it is due; it counts as delayed in its lane from here on. */
   add(lane: Lane, seq: number, due: number, wall: boolean, job: Job | undefined): void {
-    const kept = job === undefined ? MAX_KEPT_DELAYED : (this.#kept.get(lane.line) ?? 0);
-    const keep = kept < MAX_KEPT_DELAYED;
+    const kept = job === undefined ? bounds.keptDelayed : (this.#kept.get(lane.line) ?? 0);
+    const keep = kept < bounds.keptDelayed;
     if (keep) this.#kept.set(lane.line, kept + 1);
     lane.delayed++;
     const entry: Delayed = { due, seq, lane, job: keep ? job : undefined, wall, dropped: false };
@@ -98,7 +96,7 @@ export class Delays {
       if (entry.job === undefined) unread.push(entry);
       else this.#due(entry, entry.job);
     }
-    for (let i = 0; i < unread.length; i += CHUNK) void this.#read(unread.slice(i, i + CHUNK));
+    for (let i = 0; i < unread.length; i += bounds.chunkJobs) void this.#read(unread.slice(i, i + bounds.chunkJobs));
   }
 
   async #read(entries: readonly Delayed[]): Promise<void> {

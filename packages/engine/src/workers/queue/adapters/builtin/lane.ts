@@ -7,8 +7,8 @@
  *
  * `cursor` is the highest sequence number that was taken into the window; `last` the highest whose
  * accepting commit was answered. While `last > cursor` there may be more on disk, and what is
- * accepted stays there until it is read. A serial lane runs one job at a time and waits for a
- * postponed one.
+ * accepted stays there until it is read. A serial lane runs one job at a time, waits for a postponed
+ * one, and goes on when the end of a job is committed: a crash must not bring back what had been passed.
  *
  *   idle    -> queued    something may run: it stands in its line's round
  *   queued  -> idle      its turn came
@@ -18,12 +18,9 @@
  *   any     -> merged    its queue became fifo: another lane has its jobs
  */
 import type { Job } from '../../job.js';
+import { bounds } from './bounds.js';
 import { Fifo } from './fifo.js';
 import type { BuiltinLine } from './line.js';
-
-/** Jobs per read from the store. */
-export const PAGE_JOBS = 256;
-const PAGE_JOBS_SERIAL = 16;
 
 export interface LaneSpec {
   readonly key: string;
@@ -56,7 +53,7 @@ export class Lane {
   count = 0;
   running = 0;
   delayed = 0;
-  /** Answered, the end not committed yet. */
+  /** Answered or withdrawn, the end not committed yet. */
   ending = 0;
   /** Where its jobs are now. */
   #mergedInto: Lane | undefined;
@@ -111,12 +108,12 @@ export class Lane {
 
   /** Something could be taken now, or after a read. */
   get mayRun(): boolean {
-    if (this.line.serial && (this.running > 0 || this.delayed > 0)) return false;
+    if (this.line.serial && (this.running > 0 || this.delayed > 0 || this.ending > 0)) return false;
     return this.front.length > 0 || this.#window.size > 0 || this.last > this.cursor;
   }
 
   get pageSize(): number {
-    return this.line.serial ? PAGE_JOBS_SERIAL : PAGE_JOBS;
+    return this.line.serial ? bounds.pageJobsSerial : bounds.pageJobs;
   }
 
   peek(): Job | undefined {

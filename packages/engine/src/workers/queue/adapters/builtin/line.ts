@@ -1,10 +1,9 @@
 import type { Line, LineSpec, LineStats, QueueRules, SubscriptionSettings } from '../index.js';
+import { bounds } from './bounds.js';
 import { Fifo } from './fifo.js';
 import type { Lane } from './lane.js';
 import { Limiter } from './limiter.js';
 
-/** Jobs per line that are kept in memory when they are accepted; the rest is read when its turn comes. */
-export const MAX_HELD_JOBS = 1_000;
 /** Payload per line that is kept in memory when accepted, in UTF-16 units. */
 export const MAX_HELD_LENGTH = 16 * 1024 * 1024;
 
@@ -61,7 +60,7 @@ export class BuiltinLine implements Line {
   }
 
   get full(): boolean {
-    return this.#held >= MAX_HELD_JOBS || this.#heldLength >= MAX_HELD_LENGTH;
+    return this.#held >= bounds.heldJobs || this.#heldLength >= MAX_HELD_LENGTH;
   }
 
   hold(length: number): void {

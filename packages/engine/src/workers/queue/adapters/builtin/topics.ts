@@ -15,7 +15,8 @@
 import { toErrorBody } from '@trine/protocol';
 import { replayNotRetained, topicBacklogFull } from '../../errors.js';
 import type { LineSpec, Message, NewJob, SubscriptionSettings } from '../index.js';
-import { CHUNK, type BuiltinCore } from './core.js';
+import { bounds } from './bounds.js';
+import { type BuiltinCore } from './core.js';
 import type { Intake } from './intake.js';
 import type { Lane } from './lane.js';
 import type { BuiltinLine } from './line.js';
@@ -49,6 +50,8 @@ export class TopicStore {
   readonly #intake: Intake;
   readonly #withdrawals: Withdrawals;
   readonly held = new Map<string, Held>();
+  /** Topics whose held messages are on their way to a subscription. */
+  readonly #claims = new Map<string, Promise<void>>();
   /** Since when the messages of a topic are kept for a replay, wall clock. */
   readonly keptSince = new Map<string, number>();
 
@@ -59,6 +62,17 @@ export class TopicStore {
   }
 
   async subscribe(spec: LineSpec, settings: SubscriptionSettings): Promise<BuiltinLine> {
+    // Another subscription is being given what the topic held: if that fails, it is this one's.
+    for (let claim; (claim = this.#claims.get(spec.name)) !== undefined; ) await claim;
+    const holds = this.held.has(spec.name);
+    const made = this.#subscribe(spec, settings);
+    if (!holds) return made;
+    const settled = made.then(nothing, nothing).then(() => void this.#claims.delete(spec.name));
+    this.#claims.set(spec.name, settled);
+    return made;
+  }
+
+  async #subscribe(spec: LineSpec, settings: SubscriptionSettings): Promise<BuiltinLine> {
     const core = this.#core;
     const known = core.find(spec);
     const line = known ?? core.addLine(undefined, spec, settings);
@@ -173,8 +187,8 @@ export class TopicStore {
     for (;;) {
       const lane = core.laneOf(line, line.functionId, line.namespace, undefined);
       lane.count++;
-      const firstSeq = core.seqs(CHUNK);
-      const receipts = Array.from({ length: CHUNK }, (_, i) => core.receipt(firstSeq + i));
+      const firstSeq = core.seqs(bounds.chunkJobs);
+      const receipts = Array.from({ length: bounds.chunkJobs }, (_, i) => core.receipt(firstSeq + i));
       try {
         const { count, bytes, last } = await core.store.write<Held & { readonly last: number }>(
           'replay',
@@ -197,7 +211,7 @@ export class TopicStore {
         replayed += count;
         after = last;
         core.wake(lane);
-        if (count < CHUNK) return replayed;
+        if (count < bounds.chunkJobs) return replayed;
       } finally {
         core.uncount(lane);
       }
@@ -355,6 +369,8 @@ export class TopicStore {
       });
   }
 }
+
+function nothing(): void {}
 
 /** Jobs that do not run. */
 function backlogOf(line: BuiltinLine): number {

@@ -4,12 +4,16 @@ import type { Job } from '../../job.js';
 import type { EndedRow, Found, JobRow } from '../../store.js';
 import type { JobRecord, JobState, PurgeTarget } from '../index.js';
 import { Alarm, type Entry } from './alarm.js';
-import { CHUNK, failuresOf, isClosed, NO_FAILURES, type BuiltinCore, type BuiltinLease } from './core.js';
+import { bounds } from './bounds.js';
+import { failuresOf, isClosed, NO_FAILURES, type BuiltinCore, type BuiltinLease } from './core.js';
 import type { Delays } from './delays.js';
 import type { Lane } from './lane.js';
 import type { BuiltinLine } from './line.js';
 import { seqOf } from './receipt.js';
 import type { Windows } from './window.js';
+
+/** Wait before a job that is neither here nor there is looked at again, in milliseconds. */
+const LOOK_AGAIN_MS = 10;
 
 interface Expiring extends Entry {
   readonly lane: Lane;
@@ -52,7 +56,7 @@ export class Withdrawals {
 
   /** Takes a waiting or delayed job back. Answers the state it is in afterwards. */
   async cancel(receipt: string): Promise<JobState | undefined> {
-    for (;;) {
+    for (let looks = 1; ; looks++) {
       const found = await this.find(receipt);
       if (found?.kind !== 'job') return (await this.lookup(receipt))?.state;
       if (this.#core.leases.has(found.job.seq)) return 'running';
@@ -64,6 +68,8 @@ export class Withdrawals {
       await this.#core.store.read('load', []);
       const ended = this.#core.ended.get(receipt);
       if (ended !== undefined) return ended.state;
+      // Its end is on its way to the disk, which may take its time.
+      if (looks > 1) await this.#core.wait(LOOK_AGAIN_MS);
     }
   }
 
@@ -80,10 +86,15 @@ export class Withdrawals {
   async #end(lane: Lane, job: Job | JobRow | EndedRow, state: JobState, size: number): Promise<boolean> {
     const taken = await this.#take(lane, job.seq);
     if (taken === undefined) return false;
+    taken.lane.ending++;
     const ended = await this.#core.commitEnd<number[]>('endMany', [job.seq]);
+    taken.lane.current.ending--;
     void this.#settled(taken.lane, job.seq);
     // Of one that memory does not know only the store can say that it was there: it may be dead, or over.
-    if (!taken.inMemory && ended?.length === 0) return false;
+    if (!taken.inMemory && ended?.length === 0) {
+      this.#core.wake(taken.lane);
+      return false;
+    }
     this.#core.record(taken.lane.line, job, state);
     this.#core.jobEnded(taken.lane, size);
     this.#core.wake(taken.lane);
@@ -101,17 +112,20 @@ export class Withdrawals {
     for (const lane of [...line.lanes.values()]) {
       while (ended < count) {
         await lane.loaded();
-        const limit = Math.min(CHUNK, count - ended);
+        const limit = Math.min(bounds.chunkJobs, count - ended);
         const dropped = lane.drop(limit);
         if (dropped.length > 0) {
           const seqs = dropped.map(({ seq }) => seq);
+          lane.ending += dropped.length;
           if (countExpired) await this.#core.commitEnd('expire', line.id, seqs);
           else await this.#core.commitEnd('endMany', seqs);
+          lane.current.ending -= dropped.length;
           for (const job of dropped) {
             this.#core.record(line, job, state);
             this.#core.jobEnded(lane, job.data.length);
           }
           ended += dropped.length;
+          this.#core.wake(lane);
           continue;
         }
         if (!lane.hasMoreStored || lane.merged) break;
@@ -150,18 +164,21 @@ export class Withdrawals {
   async #purgeDelayed(line: BuiltinLine, state: JobState): Promise<number> {
     let ended = 0;
     const seqs = this.#delays.of(line);
-    for (let i = 0; i < seqs.length; i += CHUNK) {
-      const rows = await this.#core.store.read<JobRow[]>('load', seqs.slice(i, i + CHUNK));
+    for (let i = 0; i < seqs.length; i += bounds.chunkJobs) {
+      const rows = await this.#core.store.read<JobRow[]>('load', seqs.slice(i, i + bounds.chunkJobs));
       const taken: { readonly row: JobRow; readonly lane: Lane }[] = [];
       for (const row of rows) {
         const lane = this.#delays.get(row.seq)?.lane.current;
-        if (lane !== undefined && this.#delays.remove(row.seq)) taken.push({ row, lane });
+        if (lane === undefined || !this.#delays.remove(row.seq)) continue;
+        lane.ending++;
+        taken.push({ row, lane });
       }
       await this.#core.commitEnd(
         'endMany',
         taken.map(({ row }) => row.seq),
       );
       for (const { row, lane } of taken) {
+        lane.current.ending--;
         this.#core.record(line, { ...this.#core.jobOf(row) }, state);
         this.#core.jobEnded(lane, row.size);
         this.#core.wake(lane);
@@ -173,8 +190,8 @@ export class Withdrawals {
 
   async #expire(due: readonly Expiring[]): Promise<void> {
     try {
-      for (let i = 0; i < due.length; i += CHUNK) {
-        const some = due.slice(i, i + CHUNK);
+      for (let i = 0; i < due.length; i += bounds.chunkJobs) {
+        const some = due.slice(i, i + bounds.chunkJobs);
         const rows = await this.#core.store.read<JobRow[]>(
           'load',
           some.map(({ seq }) => seq),
