@@ -856,6 +856,27 @@ export default defineStore({
          ended_at AS endedAt FROM queue_ended WHERE receipt = ?`,
     );
 
+    const lastSeqs = ['seq FROM queue_jobs', 'id FROM queue_messages', 'seq FROM queue_dead', 'seq FROM queue_ended'].map(
+      (what) => db.prepare(`SELECT max(${what.replace(' ', ') ')}`).pluck(),
+    );
+    const lastLane = db.prepare('SELECT max(lane) FROM queue_jobs').pluck();
+    const lines = db.prepare(
+      `SELECT id, is_topic AS isTopic, name, namespace, function_id AS functionId, settings, offline_since AS offlineSince,
+         ended_at AS endedAt, expired, paused FROM queue_lines ORDER BY id`,
+    );
+    const lanes = db.prepare(
+      `SELECT l.lane, j.line, j.function_id AS functionId, j.namespace, j.group_key AS "group", l.count, l.bytes, l.last, j.options
+       FROM (SELECT lane, count(*) AS count, sum(size) AS bytes, min(seq) AS first, max(seq) AS last FROM queue_jobs GROUP BY lane) l
+       JOIN queue_jobs j ON j.seq = l.first ORDER BY l.first`,
+    );
+    const delayed = db.prepare('SELECT seq, lane, due, delay FROM queue_jobs WHERE due IS NOT NULL');
+    const expiring = db.prepare('SELECT seq, lane, expires_at AS at FROM queue_jobs WHERE expires_at IS NOT NULL');
+    const kept = db.prepare('SELECT topic, kept_since AS since FROM queue_topics');
+    const dead = db.prepare('SELECT line, count(*) AS count FROM queue_dead GROUP BY line');
+    const heldCounts = db.prepare(
+      'SELECT topic, count(*) AS count, sum(size) AS bytes FROM queue_messages WHERE refs = 0 GROUP BY topic',
+    );
+
     /** Is a job fit to be used? If not, it goes to the quarantine, its message first: without it, it is useless. */
     function isSound(row: JobRow): boolean {
       if (row.damaged === 0) return true;
@@ -883,41 +904,16 @@ export default defineStore({
 
     return {
       snapshot(): Snapshot {
-        const one = (sql: string): number => (db.prepare(sql).pluck().get() as number | null) ?? 0;
         return {
-          lastSeq: Math.max(
-            one('SELECT max(seq) FROM queue_jobs'),
-            one('SELECT max(id) FROM queue_messages'),
-            one('SELECT max(seq) FROM queue_dead'),
-            one('SELECT max(seq) FROM queue_ended'),
-          ),
-          lastLane: one('SELECT max(lane) FROM queue_jobs'),
-          lines: db
-            .prepare(
-              `SELECT id, is_topic AS isTopic, name, namespace, function_id AS functionId, settings, offline_since AS offlineSince,
-                 ended_at AS endedAt, expired, paused FROM queue_lines ORDER BY id`,
-            )
-            .all() as LineRow[],
-          lanes: db
-            .prepare(
-              `SELECT l.lane, j.line, j.function_id AS functionId, j.namespace, j.group_key AS "group", l.count, l.bytes, l.last, j.options
-               FROM (SELECT lane, count(*) AS count, sum(size) AS bytes, min(seq) AS first, max(seq) AS last FROM queue_jobs GROUP BY lane) l
-               JOIN queue_jobs j ON j.seq = l.first ORDER BY l.first`,
-            )
-            .all() as LaneRow[],
-          delayed: db
-            .prepare('SELECT seq, lane, due, delay FROM queue_jobs WHERE due IS NOT NULL')
-            .all() as Snapshot['delayed'],
-          expiring: db
-            .prepare('SELECT seq, lane, expires_at AS at FROM queue_jobs WHERE expires_at IS NOT NULL')
-            .all() as Snapshot['expiring'],
-          kept: db.prepare('SELECT topic, kept_since AS since FROM queue_topics').all() as Snapshot['kept'],
-          dead: db.prepare('SELECT line, count(*) AS count FROM queue_dead GROUP BY line').all() as Snapshot['dead'],
-          held: db
-            .prepare(
-              'SELECT topic, count(*) AS count, sum(size) AS bytes FROM queue_messages WHERE refs = 0 GROUP BY topic',
-            )
-            .all() as Snapshot['held'],
+          lastSeq: Math.max(...lastSeqs.map((statement) => (statement.get() as number | null) ?? 0)),
+          lastLane: (lastLane.get() as number | null) ?? 0,
+          lines: lines.all() as LineRow[],
+          lanes: lanes.all() as LaneRow[],
+          delayed: delayed.all() as Snapshot['delayed'],
+          expiring: expiring.all() as Snapshot['expiring'],
+          kept: kept.all() as Snapshot['kept'],
+          dead: dead.all() as Snapshot['dead'],
+          held: heldCounts.all() as Snapshot['held'],
         };
       },
 

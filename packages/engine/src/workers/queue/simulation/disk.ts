@@ -75,10 +75,12 @@ export class Disk implements Storage {
   /** Commits the next writes as one transaction. */
   commit(count: number, fault?: CommitFault): void {
     const group = this.#writes.splice(0, count);
-    const error = fault === 'refused' ? refused() : degraded();
     let answers: readonly Answer[] = [];
     if (fault === undefined || fault === 'unknown-kept') answers = this.#run(group);
-    if (fault !== undefined) answers = group.map(() => ({ ok: false, error }));
+    if (fault !== undefined) {
+      const error = fault === 'refused' ? refused() : degraded();
+      answers = group.map(() => ({ ok: false, error }));
+    }
     this.#answers.push(() => {
       group.forEach(({ resolve, reject }, i) => {
         const answer = answers[i] as Answer;

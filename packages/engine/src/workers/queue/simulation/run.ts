@@ -1,10 +1,12 @@
-/** `pnpm test:simulation [--seeds N] [--seconds N] [--seed N]`: the simulation at any length, or one seed with its trace. */
+/**
+ * `pnpm test:simulation [--seeds N] [--seconds N] [--from SEED] [--seed SEED]`: the simulation at any
+ * length, or one seed (also `TRINE_SEED`) with all that happened in it.
+ */
 import { parseArgs } from 'node:util';
 import { newDatabases, simulate, simulateOne } from './simulate.js';
 
-const { values } = parseArgs({
-  options: { seeds: { type: 'string' }, seconds: { type: 'string' }, seed: { type: 'string' }, from: { type: 'string' } },
-});
+const text = { type: 'string' } as const;
+const { values } = parseArgs({ options: { seeds: text, seconds: text, seed: text, from: text } });
 const seed = values.seed ?? process.env['TRINE_SEED'];
 if (seed !== undefined) {
   const trace: string[] = [];

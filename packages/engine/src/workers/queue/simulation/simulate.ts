@@ -3,7 +3,7 @@ import { SimDatabase } from './database.js';
 import { Scenario, type Databases, type Sabotage } from './scenario.js';
 
 /** Things that the scheduler lets happen in one run. */
-const STEPS = 120;
+const STEPS = 110;
 /** Failures after which a run of many seeds ends. */
 const MAX_FAILURES = 5;
 
