@@ -16,6 +16,9 @@ export const DEFAULT_QUEUE = 'default';
 /** Longest time that can be configured, in milliseconds: what the platform's timers keep. */
 const MAX_MS = 2 ** 31 - 1;
 
+/** Jobs that wait in a queue that is in memory only, unless configured. */
+export const DEFAULT_MAX_IN_MEMORY = 100_000;
+
 const milliseconds = z.number().int().min(0).max(MAX_MS);
 
 /** Ended jobs that one queue may keep on record. */
@@ -27,6 +30,8 @@ const rate = z.strictObject({
   max: z.number().int().min(1).max(MAX_RATE).describe('Jobs that may start.'),
   per_ms: milliseconds.min(1).describe('In any window of this length.'),
 });
+
+const durability = z.enum(['full', 'normal', 'memory']);
 
 const namedQueue = z.strictObject({
   type: z
@@ -99,6 +104,19 @@ const namedQueue = z.strictObject({
     .max(MAX_KEPT_ENDED)
     .default(0)
     .describe('How many finished jobs stay on record on disk. Live.'),
+  durability: durability
+    .default('full')
+    .describe(
+      'What an acknowledged job survives. `full`: a power cut. `normal`: a crash of the engine; a power cut may take the last moments. `memory`: nothing, it is gone when the engine stops. Live between `full` and `normal`.',
+    ),
+  max_waiting: z
+    .number()
+    .int()
+    .min(1)
+    .nullish()
+    .describe(
+      `Jobs that may wait; then \`enqueue\` answers \`queue_full\`. Default: no bound, ${DEFAULT_MAX_IN_MEMORY} with \`durability: memory\`. Live.`,
+    ),
   keep_dead_ms: milliseconds.default(0).describe('Dead letters are dropped after this time; 0 keeps them. Live.'),
   timeout_ms: milliseconds
     .min(1)
@@ -123,6 +141,9 @@ const namedQueue = z.strictObject({
 const topic = z.strictObject({
   replay_retention_ms: milliseconds.nullish(),
   subscription_retention_ms: milliseconds.min(1).nullish(),
+  durability: durability
+    .nullish()
+    .describe('What an acknowledged message survives, as for a queue. Live, but for `memory`.'),
 });
 
 const builtinConfig = z.strictObject({
@@ -167,7 +188,10 @@ export const queueConfig = z
       .min(1)
       .default(DEFAULT_SUBSCRIPTION_RETENTION_MS)
       .describe('How long a subscription without a worker keeps receiving, and an ended one keeps its backlog. Live.'),
-    topic_configs: z.record(z.string(), topic).nullish().describe('The two times above for single topics. Live.'),
+    topic_configs: z
+      .record(z.string(), topic)
+      .nullish()
+      .describe('The two times above, and `durability`, for single topics. Live.'),
   })
   .nullish();
 
@@ -208,6 +232,7 @@ export function topicRules(config: QueueWorkerConfig, topic: string): TopicRules
     replayRetentionMs: own?.replay_retention_ms ?? config?.replay_retention_ms ?? 0,
     subscriptionRetentionMs:
       own?.subscription_retention_ms ?? config?.subscription_retention_ms ?? DEFAULT_SUBSCRIPTION_RETENTION_MS,
+    durability: own?.durability ?? 'full',
   };
 }
 

@@ -23,6 +23,8 @@ export const QueueCode = {
   /** Messages since that time are not kept; the message names the earliest time. */
   replayNotRetained: 'replay_not_retained',
   replayFailed: 'replay_failed',
+  /** As many jobs wait in the queue as it may hold. */
+  queueFull: 'queue_full',
   queueNotFound: 'queue_not_found',
   subscriptionNotFound: 'subscription_not_found',
   /** The receipt's job does not run, or another worker runs it. */
@@ -37,6 +39,23 @@ export const QueueCode = {
 
 export function enqueueError(message: string, cause?: unknown): TrineError {
   return new TrineError(ErrorCode.enqueue, message, { cause });
+}
+
+/** A batch is one transaction. */
+export function mixedBatch(): TrineError {
+  return enqueueError(
+    'a batch is stored as a whole or not at all: its queues must not be some on disk and some in memory (`durability: memory`)',
+  );
+}
+
+/** @param max - jobs that may wait in it */
+export function queueFull(queue: string, max: number): TrineError {
+  const message = `Queue '${queue}' is full: ${max} jobs wait, which is its max_waiting. Try again when some have run`;
+  return new TrineError(QueueCode.queueFull, message, { retryable: true });
+}
+
+export function isQueueFull(error: unknown): boolean {
+  return error instanceof TrineError && error.code === QueueCode.queueFull;
 }
 
 /** @param nearest - a known queue that may have been meant */

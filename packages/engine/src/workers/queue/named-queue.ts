@@ -1,6 +1,6 @@
 import { memberText, ownText } from '@trine/protocol';
 import type { NewJob, NewJobExtras, QueueRules } from './adapters/index.js';
-import type { NamedQueueConfig } from './config.js';
+import { DEFAULT_MAX_IN_MEMORY, type NamedQueueConfig } from './config.js';
 import { fifoRefuses, groupMissing, groupNull, noGroups } from './errors.js';
 import type { JobOptions } from './job-options.js';
 import { retryPattern } from './job.js';
@@ -49,6 +49,7 @@ export function policyOf(name: string, config: NamedQueueConfig): LinePolicy {
 /** What a queue's configuration asks of the broker. */
 export function rulesOf(config: NamedQueueConfig): QueueRules {
   const { rate_limit: rate, rate_limit_per_key: perKey } = config;
+  const maxWaiting = config.max_waiting ?? (config.durability === 'memory' ? DEFAULT_MAX_IN_MEMORY : undefined);
   return {
     serial: isFifo(config),
     rate: rate ? { max: rate.max, perMs: rate.per_ms } : undefined,
@@ -57,6 +58,8 @@ export function rulesOf(config: NamedQueueConfig): QueueRules {
     keepEndedMs: config.keep_ended_ms,
     keepEndedCount: config.keep_ended_count,
     keepDeadMs: config.keep_dead_ms,
+    durability: config.durability,
+    ...(maxWaiting === undefined ? {} : { maxWaiting }),
   };
 }
 

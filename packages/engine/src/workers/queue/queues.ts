@@ -7,7 +7,7 @@ import { nearestName } from '../../core/input-fault.js';
 import type { WorkerHost } from '../../core/worker-host.js';
 import { needCapability, type Accepted, type Broker, type Line, type NewJob } from './adapters/index.js';
 import type { NamedQueueConfig } from './config.js';
-import { enqueueError, queueNotFound } from './errors.js';
+import { enqueueError, isQueueFull, queueNotFound } from './errors.js';
 import type { LineRunner } from './line-runner.js';
 import { jobFor, policyOf, rulesOf, type EnqueueRequest } from './named-queue.js';
 
@@ -70,13 +70,14 @@ export class Queues {
   /**
    * Stores a job. Resolves after the commit.
    *
-   * @throws TrineError `enqueue_error`, at once or through the promise
+   * @throws TrineError `enqueue_error` or `queue_full`, at once or through the promise
    */
   enqueue(queue: string, request: EnqueueRequest): Promise<Accepted> {
     const { line, config } = this.#need(queue);
     const job = jobFor(queue, config, request);
     if (job.extras !== undefined) this.#checkExtras(job);
     return this.#broker.accept(line, job).catch((error: unknown) => {
+      if (isQueueFull(error)) throw error;
       throw enqueueError(`Queue '${queue}' could not store the job: ${toErrorBody(error).message}`, error);
     });
   }
@@ -95,6 +96,7 @@ export class Queues {
     try {
       return (await this.#broker.acceptMany?.(made)) ?? [];
     } catch (error) {
+      if (isQueueFull(error)) throw error;
       throw enqueueError(`none of ${jobs.length} jobs was stored: ${toErrorBody(error).message}`, error);
     }
   }

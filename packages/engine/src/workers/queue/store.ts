@@ -856,9 +856,12 @@ export default defineStore({
          ended_at AS endedAt FROM queue_ended WHERE receipt = ?`,
     );
 
-    const lastSeqs = ['seq FROM queue_jobs', 'id FROM queue_messages', 'seq FROM queue_dead', 'seq FROM queue_ended'].map(
-      (what) => db.prepare(`SELECT max(${what.replace(' ', ') ')}`).pluck(),
-    );
+    const lastSeqs = [
+      'seq FROM queue_jobs',
+      'id FROM queue_messages',
+      'seq FROM queue_dead',
+      'seq FROM queue_ended',
+    ].map((what) => db.prepare(`SELECT max(${what.replace(' ', ') ')}`).pluck());
     const lastLane = db.prepare('SELECT max(lane) FROM queue_jobs').pluck();
     const lines = db.prepare(
       `SELECT id, is_topic AS isTopic, name, namespace, function_id AS functionId, settings, offline_since AS offlineSince,

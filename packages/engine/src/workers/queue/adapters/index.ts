@@ -13,6 +13,7 @@
  * called only if it is declared.
  */
 import type { Decision, Failure, Job, JobExtras } from '../job.js';
+import type { Durability } from '../../../core/store.js';
 import type { AdapterName, Capability } from './capabilities.js';
 
 export {
@@ -64,6 +65,10 @@ export interface QueueRules {
   readonly keepEndedCount: number;
   /** Dead letters go after this time; 0 = they stay. */
   readonly keepDeadMs: number;
+  /** Left out = `full`. For adapters that keep jobs on this machine; a server has promises of its own. */
+  readonly durability?: Durability;
+  /** Most jobs that wait; left out = no bound. */
+  readonly maxWaiting?: number;
 }
 
 export interface Rate {
@@ -97,6 +102,8 @@ export interface TopicRules {
   readonly replayRetentionMs: number;
   /** How long an offline subscription keeps receiving, and an ended one keeps its backlog. */
   readonly subscriptionRetentionMs: number;
+  /** Of its messages; as for a queue. */
+  readonly durability?: Durability;
 }
 
 /** Counts of jobs that have not ended, and of dead letters. */

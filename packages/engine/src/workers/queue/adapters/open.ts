@@ -1,6 +1,6 @@
 import type { WorkerHost } from '../../../core/worker-host.js';
 import type { QueueWorkerConfig } from '../config.js';
-import { openBuiltin } from './builtin/broker.js';
+import { openBuiltin } from './builtin/durability.js';
 import type { Broker, BrokerEvents } from './index.js';
 
 /**

@@ -18,7 +18,10 @@ export class Chance implements Random {
 
   hex(bytes: number): string {
     let text = '';
-    while (text.length < bytes * 2) text += Math.floor(this.float() * 2 ** 32).toString(16).padStart(8, '0');
+    while (text.length < bytes * 2)
+      text += Math.floor(this.float() * 2 ** 32)
+        .toString(16)
+        .padStart(8, '0');
     return text.slice(0, bytes * 2);
   }
 

@@ -46,6 +46,10 @@ export class Client {
   crashed(): void {
     this.#bound.clear();
     this.open = 0;
+    if (this.#setup.topicDurability === 'memory') {
+      this.#subscriptions.clear();
+      return;
+    }
     for (const [key, state] of this.#subscriptions) if (state === 'none') this.#subscriptions.set(key, 'unsure');
   }
 
@@ -92,8 +96,11 @@ export class Client {
 
   enqueueBatch(): void {
     const batch = this.#batches++;
+    // One transaction: all on disk, or all in memory.
+    const inMemory = this.#chance.pick(this.#setup.queues).durability === 'memory';
+    const queues = this.#setup.queues.filter(({ durability }) => (durability === 'memory') === inMemory);
     const jobs = Array.from({ length: this.#chance.between(1, MAX_BATCH) }, () =>
-      this.#job(this.#chance.pick(this.#setup.queues), batch),
+      this.#job(this.#chance.pick(queues), batch),
     );
     this.#call(
       'iii::queue::enqueue_batch',
@@ -110,7 +117,10 @@ export class Client {
     );
   }
 
-  #accepted(sent: Sent, { messageReceiptId, deduplicated }: { messageReceiptId: string; deduplicated?: boolean }): void {
+  #accepted(
+    sent: Sent,
+    { messageReceiptId, deduplicated }: { messageReceiptId: string; deduplicated?: boolean },
+  ): void {
     this.#ledger.acknowledged(sent, messageReceiptId, deduplicated === true);
   }
 
@@ -119,7 +129,10 @@ export class Client {
     const isFifo = queue.type === 'fifo';
     const group = isFifo || queue.turning ? chance.pick(GROUPS) : undefined;
     const delayMs = !isFifo && chance.is(0.2) ? chance.between(1, MAX_DELAY_MS) : undefined;
-    const runAtMs = !isFifo && delayMs === undefined && chance.is(0.05) ? this.#time.wallMs + chance.between(1, MAX_DELAY_MS) : undefined;
+    const runAtMs =
+      !isFifo && delayMs === undefined && chance.is(0.05)
+        ? this.#time.wallMs + chance.between(1, MAX_DELAY_MS)
+        : undefined;
     const priority = !isFifo && chance.is(0.3) ? chance.between(0, 2) : undefined;
     const uniqueKey = chance.is(0.2) ? chance.pick(UNIQUE_KEYS) : undefined;
     const uniqueMs = uniqueKey !== undefined && chance.is(0.3) ? UNIQUE_MS : undefined;
@@ -168,7 +181,8 @@ export class Client {
     const topic = 'news';
     const known = this.#setup.subscriptions.map(({ functionId }) => functionId);
     const owed = new Set(known.filter((functionId) => this.#subscriptions.get(functionId) === 'sure'));
-    const held = known.length > 0 && known.every((functionId) => (this.#subscriptions.get(functionId) ?? 'none') === 'none');
+    const held =
+      known.length > 0 && known.every((functionId) => (this.#subscriptions.get(functionId) ?? 'none') === 'none');
     const sent = this.#ledger.sends({
       kind: 'message',
       place: topic,
@@ -287,17 +301,26 @@ export class Client {
   replay(setup: SubscriptionSetup): void {
     this.#ledger.replayed.add(setup.functionId);
     const since = this.#time.wallMs - this.#chance.between(0, MAX_DELAY_MS);
-    this.#call('iii::durable::replay', { topic: setup.topic, function_id: setup.functionId, since_ms: since }, () => undefined);
+    this.#call(
+      'iii::durable::replay',
+      { topic: setup.topic, function_id: setup.functionId, since_ms: since },
+      () => undefined,
+    );
   }
 
   look(place: string): void {
-    const functionId = this.#chance.pick(['engine::queue::topic_stats', 'iii::queue::peek', 'engine::queue::dlq_browse']);
+    const functionId = this.#chance.pick([
+      'engine::queue::topic_stats',
+      'iii::queue::peek',
+      'engine::queue::dlq_browse',
+    ]);
     this.#call(functionId, { queue: place }, () => undefined);
   }
 
   #excuse(sent: Sent, place: string, why: string): void {
     if (sent.place !== place || this.#ledger.sent[sent.id] !== sent) return;
-    for (const fate of this.#ledger.fates.values()) if (fate.sent === sent && fate.doneIn === undefined) fate.excuses.add(why);
+    for (const fate of this.#ledger.fates.values())
+      if (fate.sent === sent && fate.doneIn === undefined) fate.excuses.add(why);
   }
 }
 

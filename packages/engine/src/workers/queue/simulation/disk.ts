@@ -16,8 +16,8 @@ interface Waiting {
   readonly name: string;
   readonly args: readonly StoreValue[];
   readonly durability: Durability;
-  resolve(value: unknown): void;
-  reject(error: unknown): void;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /** How a commit can go wrong. `unknown` = the disk failed after the writes: they may be kept or not. */

@@ -92,6 +92,8 @@ export class Fate {
 
   /** Has it ended, as far as the client could say? */
   get mayHaveEnded(): boolean {
-    return this.isDone || this.hadDied || this.exhausted !== undefined || this.final !== undefined || this.excuses.size > 0;
+    return (
+      this.isDone || this.hadDied || this.exhausted !== undefined || this.final !== undefined || this.excuses.size > 0
+    );
   }
 }

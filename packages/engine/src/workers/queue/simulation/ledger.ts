@@ -10,7 +10,7 @@
  */
 import type { Execution, Witness } from './router.js';
 import { Fate, type Sent, type SentOptions } from './fate.js';
-import type { Setup } from './setup.js';
+import { durabilityOf, type Setup } from './setup.js';
 import type { Time } from './time.js';
 
 /** Losses in a row that dead-letter a job: one more than the engine forgives. */
@@ -100,8 +100,12 @@ export class Ledger implements Witness {
   }
 
   /** The engine is gone: who waited for an answer gets none, and what ran is nobody's. */
-  crashed(): void {
+  crashed(powerCut: boolean): void {
     this.tick++;
+    for (const sent of this.sent)
+      if (this.#mayBeGone(sent, powerCut) && sent.state === 'acknowledged') sent.state = 'unsure';
+    for (const fate of this.fates.values()) if (this.#mayBeGone(fate.sent, powerCut)) this.#forget(fate);
+    for (const place of this.paused) if (durabilityOf(this.#setup, place) === 'memory') this.paused.delete(place);
     for (const sent of this.sent) if (sent.state === 'sent') sent.state = 'unsure';
     for (const fate of this.fates.values()) fate.running = undefined;
     for (const span of this.redrives) span.to = Math.min(span.to, this.tick);
@@ -165,7 +169,8 @@ export class Ledger implements Witness {
     if (fate.final !== undefined && fate.final !== state)
       throw new Violation(`I2: ${receipt} was ${fate.final} and is ${state}`);
     if (state === 'done' && !fate.isDone) throw new Violation(`I2: ${receipt} is done, but no handler said so`);
-    if (state !== 'done' && fate.excuses.size === 0) throw new Violation(`I2: ${receipt} is ${state}, which nobody asked for`);
+    if (state !== 'done' && fate.excuses.size === 0)
+      throw new Violation(`I2: ${receipt} is ${state}, which nobody asked for`);
     fate.final = state;
     fate.finalTick = ++this.tick;
   }
@@ -192,10 +197,24 @@ export class Ledger implements Witness {
     this.#checkBatches();
   }
 
+  /** What was promised of a job does not hold any more. */
+  #mayBeGone({ place }: Sent, powerCut: boolean): boolean {
+    const durability = durabilityOf(this.#setup, place);
+    return durability === 'memory' || (durability === 'normal' && powerCut);
+  }
+
+  #forget(fate: Fate): void {
+    fate.excuses.add('durability');
+    fate.final = undefined;
+    fate.shown = 0;
+    if (fate.group !== undefined) this.#highestStarted.delete(fate.group);
+  }
+
   #checkEnded(sent: Sent, ended: (fate: Fate) => boolean): void {
     const own = [...this.fates.values()].filter((fate) => fate.sent === sent && !fate.replayed);
     if (sent.kind === 'job') {
-      if (!own.some(ended) && !(own.length === 0 && this.purged.has(sent.place))) throw new Violation(`I1: job ${sent.id} (${sent.receipt}) was acknowledged and never ended`);
+      if (!own.some(ended) && !(own.length === 0 && this.purged.has(sent.place)))
+        throw new Violation(`I1: job ${sent.id} (${sent.receipt}) was acknowledged and never ended`);
       return;
     }
     for (const functionId of sent.owed) {
@@ -203,7 +222,8 @@ export class Ledger implements Witness {
       if (fate === undefined ? !this.purged.has(sent.place) : !ended(fate))
         throw new Violation(`I1: message ${sent.id} was acknowledged and never came to ${functionId}`);
     }
-    if (sent.held && !this.purged.has(sent.place) && !own.some(ended)) throw new Violation(`I1: message ${sent.id} was held and came to nobody`);
+    if (sent.held && !this.purged.has(sent.place) && !own.some(ended))
+      throw new Violation(`I1: message ${sent.id} was held and came to nobody`);
   }
 
   #checkBatches(): void {
@@ -212,6 +232,7 @@ export class Ledger implements Witness {
       const { uniqueKey, expiresAtMs } = sent.options;
       if (sent.batch === undefined || sent.state !== 'unsure') continue;
       if (uniqueKey !== undefined || expiresAtMs !== undefined || this.purged.has(sent.place)) continue;
+      if (durabilityOf(this.#setup, sent.place) === 'memory') continue;
       const there = [...this.fates.values()].some((fate) => fate.sent === sent);
       const others = batches.get(sent.batch);
       if (others === undefined) batches.set(sent.batch, [there]);
@@ -251,9 +272,7 @@ export class Ledger implements Witness {
     const known = this.fates.get(receipt);
     if (known !== undefined) return known;
     const queue = this.#setup.queues.find(({ name }) => name === line);
-    const subscription = this.#setup.subscriptions.find(
-      ({ topic, functionId }) => `${topic}::${functionId}` === line,
-    );
+    const subscription = this.#setup.subscriptions.find(({ topic, functionId }) => `${topic}::${functionId}` === line);
     const isFifo = queue === undefined ? subscription?.fifo === true : queue.type === 'fifo' && !queue.turning;
     const group = isFifo && !replayed ? `${line}/${queue === undefined ? '' : (sent.group ?? '')}` : undefined;
     const maxAttempts = subscription?.maxAttempts ?? sent.options.maxAttempts;
@@ -315,7 +334,8 @@ export class Ledger implements Witness {
     const told = `attempt ${attempt} of ${receipt}`;
     if (attempt - 1 > failures) throw new Violation(`I4: ${told} after ${failures} failures`);
     if (attempt < shown) throw new Violation(`I4: ${told} after attempt ${shown}`);
-    if (fate.failedIn === this.life && attempt - 1 !== failures) throw new Violation(`I4: ${told} after ${failures} failures`);
+    if (fate.failedIn === this.life && attempt - 1 !== failures)
+      throw new Violation(`I4: ${told} after ${failures} failures`);
     fate.failures = attempt - 1;
     // What its engine heard and did not keep is no failure: it was started with the same attempt.
     if (fate.exhausted !== undefined && fate.exhausted.life !== this.life) fate.exhausted = undefined;
@@ -330,7 +350,8 @@ export class Ledger implements Witness {
     if (fate.failedIn === this.life && elapsedMs < fate.notBeforeMs - 1)
       throw new Violation(`${receipt} was started ${fate.notBeforeMs - elapsedMs} ms before its retry was due`);
     if (fate.starts > 0 || jumps !== sent.jumps) return;
-    if (delayMs !== undefined && elapsedMs < sent.sentMs + delayMs - 1) throw new Violation(`${receipt} was started too early`);
+    if (delayMs !== undefined && elapsedMs < sent.sentMs + delayMs - 1)
+      throw new Violation(`${receipt} was started too early`);
     if (runAtMs !== undefined && wallMs < runAtMs) throw new Violation(`${receipt} was started before its time`);
   }
 
@@ -363,7 +384,8 @@ export class Ledger implements Witness {
     const recent = (this.#startTimes.get(what) ?? []).filter((at) => at > now - rate.per_ms + 1);
     recent.push(now);
     this.#startTimes.set(what, recent);
-    if (recent.length > rate.max) throw new Violation(`${recent.length} jobs of '${what}' started in ${rate.per_ms} ms`);
+    if (recent.length > rate.max)
+      throw new Violation(`${recent.length} jobs of '${what}' started in ${rate.per_ms} ms`);
   }
 
   #checkUnique(sent: Sent): void {

@@ -16,14 +16,14 @@ export interface PlantedBug {
 
 const SHARE = 0.3;
 
-type Write = Store['write'];
+type Write = (...args: Parameters<Store['write']>) => Promise<unknown>;
 
 function writes(change: (write: Write, chance: Chance, name: string, args: Parameters<Write>) => unknown): Sabotage {
   return {
-    store: (store, chance) => ({
-      ...store,
-      write: (<T>(...args: Parameters<Write>) => change(store.write, chance, args[0], args) as Promise<T>) as Write,
-    }),
+    store: (store, chance) => {
+      const write: Write = (...args) => store.write(...args);
+      return { ...store, write: <T>(...args: Parameters<Write>) => change(write, chance, args[0], args) as Promise<T> };
+    },
   };
 }
 
@@ -62,7 +62,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'a store that keeps one attempt too many',
     found: /^I4/,
     sabotage: writes((write, _chance, name, args) =>
-      name === 'postpone' ? write(...(args.map((arg, i) => (i === 4 ? Number(arg) + 1 : arg)) as typeof args)) : write(...args),
+      name === 'postpone'
+        ? write(...(args.map((arg, i) => (i === 4 ? Number(arg) + 1 : arg)) as typeof args))
+        : write(...args),
     ),
   },
   {
@@ -89,7 +91,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       store: (store) => ({
         ...store,
         read: ((name: string, ...args: never[]) =>
-          store.read(name, ...(name === 'page' ? args.map((arg, i) => (i === 1 ? -1 : arg)) : args))) as Store['read'],
+          store.read(name, ...(name === 'page' ? args.map((arg, i) => (i === 1 ? -1 : arg)) : args))),
       }),
     },
   },

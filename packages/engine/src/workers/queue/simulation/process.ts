@@ -44,7 +44,7 @@ export class Process {
       projectDir: '/simulated',
       dataDir: '/simulated/data',
       registerFunction: (definition) => {
-        this.#functions.set(definition.id, definition as FunctionDefinition);
+        this.#functions.set(definition.id, definition);
         return { remove: () => undefined };
       },
       registerTriggerType: (definition) => {

@@ -5,14 +5,17 @@
 import { parseArgs } from 'node:util';
 import { newDatabases, simulate, simulateOne } from './simulate.js';
 
+const tell = (line: string): void => void process.stdout.write(`${line}\n`);
 const text = { type: 'string' } as const;
 const { values } = parseArgs({ options: { seeds: text, seconds: text, seed: text, from: text } });
 const seed = values.seed ?? process.env['TRINE_SEED'];
 if (seed !== undefined) {
   const trace: string[] = [];
   const failure = await simulateOne(Number(seed), newDatabases(), {}, trace);
-  for (const line of trace) console.log(line);
-  console.log(failure === undefined ? `seed ${seed}: nothing was violated` : `seed ${seed}: ${failure.stack ?? failure.message}`);
+  for (const line of trace) tell(line);
+  tell(
+    failure === undefined ? `seed ${seed}: nothing was violated` : `seed ${seed}: ${failure.stack ?? failure.message}`,
+  );
   process.exitCode = failure === undefined ? 0 : 1;
 } else {
   const report = await simulate({
@@ -20,6 +23,6 @@ if (seed !== undefined) {
     seconds: Number(values.seconds ?? Infinity),
     from: Number(values.from ?? 1),
   });
-  console.log(report.text);
+  tell(report.text);
   process.exitCode = report.failures.length === 0 ? 0 : 1;
 }

@@ -11,7 +11,7 @@ import { Disk, type CommitFault } from './disk.js';
 import type { Fate } from './fate.js';
 import { Ledger, Violation } from './ledger.js';
 import { Process } from './process.js';
-import { configOf, makeSetup, type Setup } from './setup.js';
+import { configOf, durabilityOf, makeSetup, type Setup } from './setup.js';
 import { settle, Time } from './time.js';
 
 /** What a planted bug changes. */
@@ -98,12 +98,13 @@ export class Scenario {
     await this.#rest();
     const dead = await this.#deadLetters();
     this.#ledger.checkEnd(dead);
+    const kept = [...dead.keys()].filter((receipt) => !this.#isVolatile(receipt)).length;
     // Nothing may come back to life.
     this.#ledger.isOver = true;
     this.#crash(false);
     await this.#rest();
     const again = await this.#deadLetters();
-    if (again.size !== dead.size) throw new Violation(`${dead.size} dead letters became ${again.size} in a restart`);
+    if (again.size !== kept) throw new Violation(`${kept} dead letters became ${again.size} in a restart`);
   }
 
   #boot(): void {
@@ -124,9 +125,12 @@ export class Scenario {
   }
 
   readonly #witness = {
-    started: (...args: Parameters<Ledger['started']>): void => this.#guarded('start', args[0], () => this.#ledger.started(...args)),
-    ended: (...args: Parameters<Ledger['ended']>): void => this.#guarded(args[1], args[0], () => this.#ledger.ended(...args)),
-    late: (...args: Parameters<Ledger['late']>): void => this.#guarded('late', args[0], () => this.#ledger.late(...args)),
+    started: (...args: Parameters<Ledger['started']>): void =>
+      this.#guarded('start', args[0], () => this.#ledger.started(...args)),
+    ended: (...args: Parameters<Ledger['ended']>): void =>
+      this.#guarded(args[1], args[0], () => this.#ledger.ended(...args)),
+    late: (...args: Parameters<Ledger['late']>): void =>
+      this.#guarded('late', args[0], () => this.#ledger.late(...args)),
   };
 
   /** A violation must not travel through the engine, which would take it for a fault of its own. */
@@ -147,7 +151,8 @@ export class Scenario {
     if (this.#client.violation !== undefined) throw this.#client.violation as Error;
     const [error] = this.#process.errors;
     if (error === undefined) return;
-    if (!(this.#faults || this.#unsureFaults) || !/trying again|could not be/.test(error)) throw new Violation(`the log says: ${error}`);
+    if (!(this.#faults || this.#unsureFaults) || !/trying again|could not be/.test(error))
+      throw new Violation(`the log says: ${error}`);
     this.#process.errors.length = 0;
   }
 
@@ -160,7 +165,10 @@ export class Scenario {
       [disk.untold > 0 ? 6 : 0, () => this.#do('tell', () => disk.tell())],
       [disk.isDegraded ? 3 : 0, () => this.#do('reopen', () => disk.reopen())],
       [3, () => this.#pass()],
-      [this.#jumps ? 0.2 : 0, () => this.#do('jump', () => this.#time.jump(this.#chance.between(-MAX_JUMP_MS, MAX_JUMP_MS)))],
+      [
+        this.#jumps ? 0.2 : 0,
+        () => this.#do('jump', () => this.#time.jump(this.#chance.between(-MAX_JUMP_MS, MAX_JUMP_MS))),
+      ],
       [0.35, () => this.#crash(this.#chance.is(0.5))],
     ];
     if (!isReady) return choices;
@@ -199,19 +207,34 @@ export class Scenario {
       [1, () => this.#do('enqueue batch', () => client.enqueueBatch())],
       [has(subscriptions, 2), () => this.#do('publish', () => client.publish())],
       [has(subscriptions, 1), () => this.#do('subscribe', () => client.subscribe(subscription()))],
-      [has(subscriptions, 0.3), () => this.#do('leave', () => client.unsubscribe(subscription(), this.#chance.is(0.8) ? 'disconnected' : 'unregistered'))],
-      [has(subscriptions, replayRetentionMs > 0 ? 0.3 : 0), () => this.#do('replay', () => client.replay(subscription()))],
+      [
+        has(subscriptions, 0.3),
+        () =>
+          this.#do('leave', () =>
+            client.unsubscribe(subscription(), this.#chance.is(0.8) ? 'disconnected' : 'unregistered'),
+          ),
+      ],
+      [
+        has(subscriptions, replayRetentionMs > 0 ? 0.3 : 0),
+        () => this.#do('replay', () => client.replay(subscription())),
+      ],
       [0.4, () => this.#do('pause', () => client.pause(place(), true))],
       [0.8, () => this.#do('resume', () => client.pause(place(), false))],
       [has(fates, 1.5), () => this.#do('look up', () => client.lookUp(fate()))],
       [has(fates, 0.5), () => this.#do('cancel', () => client.cancel(fate()))],
-      [has(running, 0.3), () => this.#do('reject', () => client.reject(runningOne(), this.#chance.pick([undefined, 0, 1_000])))],
+      [
+        has(running, 0.3),
+        () => this.#do('reject', () => client.reject(runningOne(), this.#chance.pick([undefined, 0, 1_000]))),
+      ],
       [has(running, 0.3), () => this.#do('heartbeat', () => client.heartbeat(runningOne()))],
       [has(dead, 0.8), () => this.#do('redrive', () => client.redrive(place()))],
       [has(dead, 0.4), () => this.#do('redrive one', () => client.deadLetter(deadOne(), 'redrive_message'))],
       [has(dead, 0.2), () => this.#do('edit one', () => client.deadLetter(deadOne(), 'edit_message'))],
       [has(dead, 0.1), () => this.#do('discard one', () => client.deadLetter(deadOne(), 'discard_message'))],
-      [this.#purges ? 0.3 : 0, () => this.#do('purge', () => client.purge(place(), this.#chance.pick(['waiting', 'delayed', 'dead'])))],
+      [
+        this.#purges ? 0.3 : 0,
+        () => this.#do('purge', () => client.purge(place(), this.#chance.pick(['waiting', 'delayed', 'dead']))),
+      ],
       [0.3, () => this.#do('look at', () => client.look(place()))],
       [turning === undefined ? 0 : 0.3, () => this.#turn()],
     ];
@@ -280,7 +303,7 @@ export class Scenario {
     // What the disk had begun may have ended, though nobody will hear of it.
     if (disk.waiting > 0 && this.#chance.is(0.5)) disk.commit(this.#chance.between(1, disk.waiting));
     this.#process.die(powerCut);
-    this.#restart();
+    this.#restart(powerCut);
   }
 
   async #stop(): Promise<void> {
@@ -288,11 +311,11 @@ export class Scenario {
     const stopped = this.#process.stop();
     await settle();
     await stopped;
-    this.#restart();
+    this.#restart(false);
   }
 
-  #restart(): void {
-    this.#ledger.crashed();
+  #restart(powerCut: boolean): void {
+    this.#ledger.crashed(powerCut);
     this.#client.crashed();
     this.#time.elapsedMs += this.#chance.between(0, DOWN_MS);
     this.#boot();
@@ -311,7 +334,8 @@ export class Scenario {
       const { isReady, router } = this.#process;
       if (isReady && !isOpen) {
         isOpen = true;
-        for (const functionId of [...functions, ...subscriptions.map(({ functionId: own }) => own)]) router.appear(functionId);
+        for (const functionId of [...functions, ...subscriptions.map(({ functionId: own }) => own)])
+          router.appear(functionId);
         for (const subscription of subscriptions) this.#client.subscribe(subscription);
         await this.#flush();
         for (const place of places) this.#client.pause(place, false);
@@ -363,6 +387,12 @@ export class Scenario {
     return answer;
   }
 
+  /** Is it a receipt of a queue or topic that is in memory only? */
+  #isVolatile(receipt: string): boolean {
+    const fate = this.#ledger.fates.get(receipt);
+    return fate !== undefined && durabilityOf(this.#setup, fate.sent.place) === 'memory';
+  }
+
   /** Receipts and attempts of all dead letters. */
   async #deadLetters(): Promise<Map<string, number>> {
     const dead = new Map<string, number>();
@@ -372,8 +402,11 @@ export class Scenario {
         message_receipt_id: string;
         retries: number;
       }[];
-      const { dlq_depth: depth } = (await this.#ask('engine::queue::topic_stats', { topic: place })) as { dlq_depth: number };
-      if (depth !== letters.length) throw new Violation(`'${place}' counts ${depth} dead letters and has ${letters.length}`);
+      const { dlq_depth: depth } = (await this.#ask('engine::queue::topic_stats', { topic: place })) as {
+        dlq_depth: number;
+      };
+      if (depth !== letters.length)
+        throw new Violation(`'${place}' counts ${depth} dead letters and has ${letters.length}`);
       for (const letter of letters) {
         if (dead.has(letter.message_receipt_id)) throw new Violation(`${letter.message_receipt_id} is dead twice`);
         dead.set(letter.message_receipt_id, letter.retries);

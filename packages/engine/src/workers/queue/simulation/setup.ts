@@ -1,4 +1,5 @@
 /** The queues and subscriptions of one simulated run. */
+import type { Durability } from '../../../core/store.js';
 import type { Chance } from './chance.js';
 
 export interface QueueSetup {
@@ -13,6 +14,7 @@ export interface QueueSetup {
   readonly rate: { readonly max: number; readonly per_ms: number } | undefined;
   readonly ratePerKey: { readonly max: number; readonly per_ms: number } | undefined;
   readonly keepEnded: boolean;
+  readonly durability: Durability;
 }
 
 export interface SubscriptionSetup {
@@ -30,6 +32,7 @@ export interface Setup {
   readonly subscriptions: readonly SubscriptionSetup[];
   readonly functions: readonly string[];
   readonly replayRetentionMs: number;
+  readonly topicDurability: Durability;
 }
 
 const RATE_MS = 5_000;
@@ -38,6 +41,7 @@ const BACKOFF_MS = 1_000;
 const REPLAY_MS = 600_000;
 
 export function makeSetup(chance: Chance): Setup {
+  const durability = (): Durability => chance.pick(['full', 'full', 'full', 'normal', 'memory']);
   const queue = (name: string, own: Partial<QueueSetup> = {}): QueueSetup => ({
     name,
     type: 'standard',
@@ -49,8 +53,10 @@ export function makeSetup(chance: Chance): Setup {
     rate: undefined,
     ratePerKey: undefined,
     keepEnded: false,
+    durability: durability(),
     ...own,
   });
+  const topicDurability = durability();
   const subscription = (functionId: string): SubscriptionSetup => ({
     topic: 'news',
     functionId,
@@ -73,14 +79,21 @@ export function makeSetup(chance: Chance): Setup {
     ],
     subscriptions: chance.is(0.6) ? [subscription('reader-a'), subscription('reader-b')] : [],
     functions: ['work-a', 'work-b'],
+    topicDurability,
     replayRetentionMs: chance.is(0.3) ? REPLAY_MS : 0,
   };
+}
+
+/** What an acknowledgement of a queue or topic is worth. */
+export function durabilityOf(setup: Setup, place: string): Durability {
+  return setup.queues.find(({ name }) => name === place)?.durability ?? setup.topicDurability;
 }
 
 /** The configuration of the queue worker. */
 export function configOf(setup: Setup): unknown {
   return {
     replay_retention_ms: setup.replayRetentionMs,
+    topic_configs: { news: { durability: setup.topicDurability } },
     queue_configs: Object.fromEntries(
       setup.queues.map((queue) => [
         queue.name,
@@ -91,6 +104,7 @@ export function configOf(setup: Setup): unknown {
           max_retries: queue.maxRetries,
           backoff_ms: queue.backoffMs,
           timeout_ms: queue.timeoutMs,
+          durability: queue.durability,
           ...(queue.rate === undefined ? {} : { rate_limit: queue.rate }),
           ...(queue.ratePerKey === undefined ? {} : { rate_limit_per_key: queue.ratePerKey }),
           ...(queue.keepEnded ? { keep_ended_ms: 3_600_000, keep_ended_count: 100 } : {}),

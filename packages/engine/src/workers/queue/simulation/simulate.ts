@@ -41,7 +41,13 @@ export async function simulateOne(
   }
 }
 
-export async function simulate({ seeds, seconds, from = 1, sabotage, maxFailures = MAX_FAILURES }: Simulation): Promise<SimulationReport> {
+export async function simulate({
+  seeds,
+  seconds,
+  from = 1,
+  sabotage,
+  maxFailures = MAX_FAILURES,
+}: Simulation): Promise<SimulationReport> {
   const databases = newDatabases();
   const started = performance.now();
   const failures: { seed: number; error: Error }[] = [];
@@ -52,7 +58,9 @@ export async function simulate({ seeds, seconds, from = 1, sabotage, maxFailures
     if (error !== undefined) failures.push({ seed, error });
   }
   const tookS = (performance.now() - started) / 1_000;
-  const lines = [`simulation: ${ran} seeds from ${from} in ${tookS.toFixed(1)} s (${(ran / tookS).toFixed(0)} per second)`];
+  const lines = [
+    `simulation: ${ran} seeds from ${from} in ${tookS.toFixed(1)} s (${(ran / tookS).toFixed(0)} per second)`,
+  ];
   for (const { seed, error } of failures)
     lines.push(`seed ${seed}: ${error.message} (repeat with TRINE_SEED=${seed} pnpm test:simulation)`);
   return { ran, failures, text: lines.join('\n') };

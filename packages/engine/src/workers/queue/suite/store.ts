@@ -28,7 +28,23 @@ export function queueStoreSuite(name: string, open: () => Promise<StoreUnderTest
     const page = (lane = LANE, after = -1, limit = 100): Promise<JobRow[]> => read('page', lane, after, limit);
     const seqs = (rows: readonly { readonly seq: number }[]): number[] => rows.map(({ seq }) => seq);
     const accept = (seq: number, lane = LANE): Promise<unknown> =>
-      write('accept', seq, LINE, lane, `r${seq}`, 'f', 'default', null, `{"n":${seq}}`, null, null, null, NOW, 3, 1_000);
+      write(
+        'accept',
+        seq,
+        LINE,
+        lane,
+        `r${seq}`,
+        'f',
+        'default',
+        null,
+        `{"n":${seq}}`,
+        null,
+        null,
+        null,
+        NOW,
+        3,
+        1_000,
+      );
     const options = (seq: number, own: Partial<OptionsJob> = {}): OptionsJob => ({
       seq,
       line: LINE,
@@ -96,7 +112,11 @@ export function queueStoreSuite(name: string, open: () => Promise<StoreUnderTest
       expect(answers).toEqual([3, 1, 2]);
       expect(seqs(await page())).toEqual([1, 2, 3]);
       expect(seqs(await page(LANE, 1, 1))).toEqual([2]);
-      expect(await page()).toMatchObject([{ receipt: 'r1', data: '{"n":1}', attempts: 0, damaged: 0, due: null }, {}, {}]);
+      expect(await page()).toMatchObject([
+        { receipt: 'r1', data: '{"n":1}', attempts: 0, damaged: 0, due: null },
+        {},
+        {},
+      ]);
     });
 
     it('lets a bad operation fail alone', async () => {
@@ -112,7 +132,10 @@ export function queueStoreSuite(name: string, open: () => Promise<StoreUnderTest
       await under.restart();
       expect(seqs(await page())).toEqual([1]);
       expect((await snapshot()).delayed).toEqual([{ seq: 3, lane: LANE, due: NOW + 500, delay: 500 }]);
-      expect(await read('load', [1, 2, 3])).toMatchObject([{ seq: 1 }, { seq: 3, attempts: 1, errors: '[{"at":1,"error":"e"}]' }]);
+      expect(await read('load', [1, 2, 3])).toMatchObject([
+        { seq: 1 },
+        { seq: 3, attempts: 1, errors: '[{"at":1,"error":"e"}]' },
+      ]);
     });
 
     it('shortens relative delays that the clock made longer, and leaves times of the wall clock alone', async () => {
@@ -157,7 +180,10 @@ export function queueStoreSuite(name: string, open: () => Promise<StoreUnderTest
     it('keeps ended jobs on record for as many and as long as was asked', async () => {
       for (const seq of [1, 2, 3]) await accept(seq);
       for (const seq of [1, 2, 3]) await write('endKept', seq, 'done', 1, null, NOW + seq, 10, LINE, NOW - 1_000);
-      expect(await read<Found>('find', 'r2', -1)).toMatchObject({ kind: 'ended', ended: { state: 'done', endedAt: NOW + 2 } });
+      expect(await read<Found>('find', 'r2', -1)).toMatchObject({
+        kind: 'ended',
+        ended: { state: 'done', endedAt: NOW + 2 },
+      });
       await write('forgetEnded', LINE, NOW + 2, 1);
       expect(await read('find', 'r1', -1)).toBeUndefined();
       expect(await read('find', 'r2', -1)).toBeUndefined();
@@ -179,12 +205,17 @@ export function queueStoreSuite(name: string, open: () => Promise<StoreUnderTest
       await bury(1);
       expect(await page()).toEqual([]);
       expect((await snapshot()).dead).toEqual([{ line: LINE, count: 1 }]);
-      expect(await read('find', 'r1', 1)).toMatchObject({ kind: 'dead', dead: { jobId: 'id1', error: 'it broke', errorCode: 'broken' } });
+      expect(await read('find', 'r1', 1)).toMatchObject({
+        kind: 'dead',
+        dead: { jobId: 'id1', error: 'it broke', errorCode: 'broken' },
+      });
       const [key] = await read<DeadKey[]>('findDead', 'id1');
       expect(key).toMatchObject({ seq: 1, line: LINE, size: 7 });
       expect(await write('redrive', [1, 9, LANE, null, null], null, null)).toEqual([9]);
       expect(await write('redrive', [1, 10, LANE, null, null], null, null)).toEqual([]);
-      expect(await page()).toMatchObject([{ seq: 9, receipt: 'r1', jobId: 'id1', attempts: 0, redrives: 1, maxAttempts: 3 }]);
+      expect(await page()).toMatchObject([
+        { seq: 9, receipt: 'r1', jobId: 'id1', attempts: 0, redrives: 1, maxAttempts: 3 },
+      ]);
     });
 
     it('restamps, edits, discards and drops dead letters', async () => {
@@ -225,7 +256,10 @@ export function queueStoreSuite(name: string, open: () => Promise<StoreUnderTest
       expect((await snapshot()).held).toEqual([{ topic: 'news', count: 2, bytes: 16 }]);
       await under.restart();
       expect(await subscribe(2, 20, 2)).toEqual({ count: 2, bytes: 16 });
-      expect(await page(LANE + 2)).toMatchObject([{ seq: 20, receipt: 'm10' }, { seq: 21, receipt: 'm11' }]);
+      expect(await page(LANE + 2)).toMatchObject([
+        { seq: 20, receipt: 'm10' },
+        { seq: 21, receipt: 'm11' },
+      ]);
       await publish(30, null);
       expect(await write('dropHeld', 'news', NOW + 1)).toEqual({ count: 1, bytes: 8 });
     });
@@ -251,7 +285,10 @@ export function queueStoreSuite(name: string, open: () => Promise<StoreUnderTest
       await write('setOffline', 2, NOW);
       await write('endLine', 2, NOW + 1);
       await under.restart();
-      expect((await snapshot()).lines).toMatchObject([{ id: LINE }, { paused: 1, offlineSince: NOW, endedAt: NOW + 1 }]);
+      expect((await snapshot()).lines).toMatchObject([
+        { id: LINE },
+        { paused: 1, offlineSince: NOW, endedAt: NOW + 1 },
+      ]);
       expect(await write('deleteLine', 2)).toBe(true);
       await accept(1);
       await bury(1);
@@ -262,7 +299,10 @@ export function queueStoreSuite(name: string, open: () => Promise<StoreUnderTest
       await accept(1, 20);
       await accept(2, 21);
       await write('gather', LANE, [20, 21]);
-      expect(await page()).toMatchObject([{ seq: 1, group: '' }, { seq: 2, group: '' }]);
+      expect(await page()).toMatchObject([
+        { seq: 1, group: '' },
+        { seq: 2, group: '' },
+      ]);
     });
 
     it('keeps what is `normal` beside what is `full`, and what is in memory apart until the end', async () => {

@@ -8,7 +8,7 @@
  * Order: the store runs operations in the order of the calls, so sequence numbers are committed in
  * order and a lane's `last` only grows.
  */
-import { builtUrl } from '../../../../core/built-url.js';
+import type { Store } from '../../../../core/store.js';
 import type { WorkerHost } from '../../../../core/worker-host.js';
 import type { Decision, Job } from '../../job.js';
 import type { Snapshot } from '../../store.js';
@@ -46,12 +46,8 @@ import { TopicStore } from './topics.js';
 import { Windows } from './window.js';
 import { Withdrawals } from './withdraw.js';
 
-/** @param file - SQLite file; undefined = the engine's own */
-export async function openBuiltin(host: WorkerHost, file: string | undefined, events: BrokerEvents): Promise<Broker> {
-  const store = await host.storage.open({
-    module: builtUrl(import.meta.url, '../../store.js'),
-    ...(file === undefined ? {} : { file }),
-  });
+/** The broker of one store. */
+export async function openBroker(host: WorkerHost, store: Store, events: BrokerEvents): Promise<BuiltinBroker> {
   const offset = host.clock.now() - host.clock.monotonic();
   await store.write('start', Math.round(offset + host.clock.monotonic()));
   const snapshot = await store.read<Snapshot>('snapshot');
@@ -65,7 +61,7 @@ export async function openBuiltin(host: WorkerHost, file: string | undefined, ev
   return broker;
 }
 
-class BuiltinBroker implements Broker {
+export class BuiltinBroker implements Broker {
   readonly adapter = 'builtin';
   readonly capabilities = adapterCapabilities.builtin;
   readonly #core: BuiltinCore;
@@ -103,6 +99,11 @@ class BuiltinBroker implements Broker {
   health(): BrokerHealth {
     const { degraded } = this.#core;
     return degraded === undefined ? { state: 'ready' } : { state: 'degraded', detail: degraded };
+  }
+
+  /** Is a line one of this broker's? */
+  owns(line: Line): boolean {
+    return this.#core.linesById.get((line as BuiltinLine).id) === line;
   }
 
   async lines(filter: { readonly kind?: LineSpec['kind']; readonly name?: string } = {}): Promise<readonly Line[]> {
@@ -219,6 +220,7 @@ class BuiltinBroker implements Broker {
       job.failures = decision.failures;
       job.redelivered = true;
       await core.commitEnd(
+        line,
         'postpone',
         job.seq,
         due,
@@ -236,7 +238,7 @@ class BuiltinBroker implements Broker {
       await this.#commitDone(line, job);
       core.record(line, job, 'done', (lease as BuiltinLease).startedAt);
     } else {
-      await this.#commitDead(job, decision);
+      await this.#commitDead(line, job, decision);
       this.#dead.added(line);
     }
     this.#left(from, job, held);
@@ -359,6 +361,7 @@ class BuiltinBroker implements Broker {
     if (keepEndedMs > 0 && keepEndedCount > 0) {
       const now = this.#core.host.clock.now();
       return this.#core.commitEnd(
+        line,
         'endKept',
         job.seq,
         'done',
@@ -370,13 +373,18 @@ class BuiltinBroker implements Broker {
         now - keepEndedMs,
       );
     }
-    return this.#core.commitEnd(job.extras?.uniqueKey === undefined ? 'end' : 'endWithOptions', job.seq);
+    return this.#core.commitEnd(line, job.extras?.uniqueKey === undefined ? 'end' : 'endWithOptions', job.seq);
   }
 
-  #commitDead(job: Job, { attempts, failures, error, code }: Extract<Decision, { kind: 'dead' }>): Promise<unknown> {
+  #commitDead(
+    line: BuiltinLine,
+    job: Job,
+    { attempts, failures, error, code }: Extract<Decision, { kind: 'dead' }>,
+  ): Promise<unknown> {
     const { host } = this.#core;
     const id = job.jobId ?? host.random.uuid();
     return this.#core.commitEnd(
+      line,
       'deadLetter',
       job.seq,
       id,
@@ -391,7 +399,7 @@ class BuiltinBroker implements Broker {
   /** A job whose time had passed when its turn came. */
   async #expired(from: Lane, job: Job): Promise<void> {
     from.ending++;
-    await this.#core.commitEnd('endMany', [job.seq]);
+    await this.#core.commitEnd(from.line, 'endMany', [job.seq]);
     const lane = from.current;
     lane.ending--;
     this.#core.record(lane.line, job, 'expired');

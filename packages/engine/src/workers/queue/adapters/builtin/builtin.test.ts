@@ -6,7 +6,7 @@ import type { WorkerHost } from '../../../../core/worker-host.js';
 import { StorageThreads } from '../../../../storage/index.js';
 import { adapterCapabilities } from '../index.js';
 import { brokerSuite, type SuiteStore } from '../suite/index.js';
-import { openBuiltin } from './broker.js';
+import { openBuiltin } from './durability.js';
 
 async function store(): Promise<SuiteStore> {
   const folder = await tempFolder();

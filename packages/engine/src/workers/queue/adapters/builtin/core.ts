@@ -4,11 +4,11 @@
  */
 import { toErrorBody, TrineError } from '@trine/protocol';
 import type { Timer } from '../../../../core/clock.js';
-import type { Store, StoreValue } from '../../../../core/store.js';
+import type { Durability, Store, StoreValue } from '../../../../core/store.js';
 import type { WorkerHost } from '../../../../core/worker-host.js';
 import type { Failure, Job, JobExtras } from '../../job.js';
 import type { EndedRow, JobRow } from '../../store.js';
-import type { BrokerEvents, JobState, Lease, LineSpec, SubscriptionSettings } from '../index.js';
+import type { BrokerEvents, JobState, Lease, LineSpec, QueueRules, SubscriptionSettings } from '../index.js';
 import { bounds } from './bounds.js';
 import { EndedJob, EndedJobs } from './ended-jobs.js';
 import { Lane } from './lane.js';
@@ -30,6 +30,7 @@ export interface BuiltinLease extends Lease {
 export class BuiltinCore {
   readonly host: WorkerHost;
   readonly store: Store;
+  readonly #normal: Store;
   readonly events: BrokerEvents;
   /** Wall time at the start minus steady time: due times survive a restart and ignore a clock that is set. */
   readonly #offset: number;
@@ -59,11 +60,22 @@ export class BuiltinCore {
   ) {
     this.host = host;
     this.store = store;
+    this.#normal = store.as('normal');
     this.events = events;
     this.#offset = offset;
     this.#nextSeq = this.#firstSeq = last.seq + 1;
     this.#nextLane = last.lane + 1;
     this.#nextLine = last.line + 1;
+  }
+
+  /** The store, with the promise of a line. */
+  storeOf(line: BuiltinLine): Store {
+    const { durability } = line.kind === 'queue' ? (line.rules ?? NO_RULES) : this.events.topicRules(line.name);
+    return this.storeFor(durability);
+  }
+
+  storeFor(durability: Durability | undefined): Store {
+    return durability === 'normal' ? this.#normal : this.store;
   }
 
   /** Whole milliseconds that never go back while the engine runs. */
@@ -247,12 +259,17 @@ export class BuiltinCore {
    * Stores an end, for as long as it takes: what happened to a job is never forgotten while the engine
    * runs. Answers what the store did, or undefined when that is closed.
    */
-  async commitEnd<T = unknown>(operation: string, ...args: readonly StoreValue[]): Promise<T | undefined> {
+  async commitEnd<T = unknown>(
+    line: BuiltinLine,
+    operation: string,
+    ...args: readonly StoreValue[]
+  ): Promise<T | undefined> {
+    const store = this.storeOf(line);
     this.#uncommittedEnds++;
     let answer: T;
     for (;;) {
       try {
-        answer = await this.store.write<T>(operation, ...args);
+        answer = await store.write<T>(operation, ...args);
         this.degraded = undefined;
         break;
       } catch (error) {
@@ -277,6 +294,7 @@ export class BuiltinCore {
   }
 }
 
+const NO_RULES: Pick<QueueRules, 'durability'> = {};
 const NO_LINES: readonly BuiltinLine[] = [];
 
 export function keyOf({ kind, name, namespace, functionId }: LineSpec): string {

@@ -4,6 +4,8 @@
  * Hot path (`accept`): one store operation per job, no parse of a payload. Jobs that ask for more than
  * the usual (a delay, a unique key, a receipt of the client's) take another operation.
  */
+import type { TrineError } from '@trine/protocol';
+import { queueFull } from '../../errors.js';
 import type { JobExtras } from '../../job.js';
 import type { OptionsJob } from '../../store.js';
 import type { Accepted, NewJob, NewJobExtras } from '../index.js';
@@ -37,6 +39,8 @@ export class Intake {
   accept(line: BuiltinLine, job: NewJob): Promise<Accepted> {
     if (job.extras !== undefined || job.receipt !== undefined) return this.#acceptWithOptions(line, job);
     const core = this.#core;
+    const full = this.#fullness(line, 1);
+    if (full !== undefined) return Promise.reject(full);
     const { functionId, namespace, data, metadata, traceparent, baggage } = job;
     const group = job.group ?? (line.gathers ? '' : undefined);
     const { createdAt, maxAttempts, backoffMs } = job;
@@ -45,7 +49,8 @@ export class Intake {
     const receipt = core.receipt(seq);
     lane.count++;
     line.bytes += data.length;
-    return core.store
+    return core
+      .storeOf(line)
       .write(
         'accept',
         seq,
@@ -76,9 +81,12 @@ export class Intake {
   }
 
   async acceptMany(jobs: readonly { readonly line: BuiltinLine; readonly job: NewJob }[]): Promise<Accepted[]> {
+    this.#checkRoom(jobs);
     const prepared = jobs.map(({ line, job }) => this.#prepare(line, job));
     try {
-      const owners = await this.#core.store.write<(string | null)[]>(
+      // One transaction has the strongest promise of its jobs.
+      const isNormal = jobs.every(({ line }) => line.rules?.durability === 'normal');
+      const owners = await this.#core.storeFor(isNormal ? 'normal' : 'full').write<(string | null)[]>(
         'acceptMany',
         prepared.map(({ row }) => row),
         this.#core.host.clock.now(),
@@ -87,6 +95,16 @@ export class Intake {
     } catch (error) {
       for (const { lane, row } of prepared) this.#refused(lane, row.data.length);
       throw error;
+    }
+  }
+
+  /** @throws TrineError `queue_full` */
+  #checkRoom(jobs: readonly { readonly line: BuiltinLine }[]): void {
+    const news = new Map<BuiltinLine, number>();
+    for (const { line } of jobs) news.set(line, (news.get(line) ?? 0) + 1);
+    for (const [line, count] of news) {
+      const full = this.#fullness(line, count);
+      if (full !== undefined) throw full;
     }
   }
 
@@ -119,13 +137,13 @@ export class Intake {
   }
 
   async #acceptWithOptions(line: BuiltinLine, job: NewJob): Promise<Accepted> {
+    const full = this.#fullness(line, 1);
+    if (full !== undefined) throw full;
     const prepared = this.#prepare(line, job);
     try {
-      const owner = await this.#core.store.write<string | null>(
-        'acceptWithOptions',
-        prepared.row,
-        this.#core.host.clock.now(),
-      );
+      const owner = await this.#core
+        .storeOf(line)
+        .write<string | null>('acceptWithOptions', prepared.row, this.#core.host.clock.now());
       return this.#finish(prepared, owner);
     } catch (error) {
       this.#refused(prepared.lane, job.data.length);
@@ -182,6 +200,12 @@ export class Intake {
     if (row.due === null) this.accepted(lane, row.seq, row.receipt, job, extras);
     else this.#delays.add(lane, row.seq, row.due, row.delay === null, undefined);
     return { receipt: row.receipt, deduplicated: false };
+  }
+
+  /** What keeps so many more jobs out of a line. */
+  #fullness(line: BuiltinLine, count: number): TrineError | undefined {
+    const max = line.rules?.maxWaiting;
+    return max === undefined || line.waiting + count <= max ? undefined : queueFull(line.name, max);
   }
 
   #refused(from: Lane, length: number): void {

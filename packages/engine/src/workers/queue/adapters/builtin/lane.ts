@@ -49,8 +49,7 @@ export class Lane {
   parkedOn: string | undefined;
   /** Its rate is used up for now. */
   blocked = false;
-  /** Jobs that have not ended: accepted or being accepted, waiting, delayed, running. */
-  count = 0;
+  #count = 0;
   running = 0;
   delayed = 0;
   /** Answered or withdrawn, the end not committed yet. */
@@ -67,6 +66,16 @@ export class Lane {
     this.functionId = spec.functionId;
     this.namespace = spec.namespace;
     this.priority = spec.priority;
+  }
+
+  /** Jobs that have not ended: accepted or being accepted, waiting, delayed, running. */
+  get count(): number {
+    return this.#count;
+  }
+
+  set count(count: number) {
+    this.line.jobs += count - this.#count;
+    this.#count = count;
   }
 
   /** The lane that has this one's jobs. */
@@ -173,6 +182,7 @@ export class Lane {
     this.cursor = -1;
     this.last = Math.max(this.last, other.last);
     this.count += other.count;
+    other.count = 0;
     this.running += other.running;
     this.delayed += other.delayed;
     this.ending += other.ending;

@@ -31,6 +31,8 @@ export class BuiltinLine implements Line {
   bytes = 0;
   /** Lanes that are being read from the store. */
   readonly reading = new Set<Lane>();
+  /** Jobs of all its lanes that have not ended. */
+  jobs = 0;
   /** Jobs that are leased. */
   leased = 0;
   /** Its backlog is being trimmed. */
@@ -77,6 +79,11 @@ export class BuiltinLine implements Line {
     this.rules = rules;
     if (this.limiter?.fits(rules) === true) return;
     this.limiter = rules.rate === undefined && rules.ratePerKey === undefined ? undefined : new Limiter(rules);
+  }
+
+  /** Jobs that are not leased. */
+  get waiting(): number {
+    return this.jobs - this.leased;
   }
 
   /** Puts a lane at the end of its round. */

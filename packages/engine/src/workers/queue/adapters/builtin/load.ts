@@ -39,7 +39,14 @@ export function load(
     const key = laneKey(row.functionId, row.namespace, row.group ?? undefined, extras);
     // Two lanes of one key come from a change between fifo and standard: both are worked off.
     const free = line.lanes.has(key) ? `${key}\u0000${row.lane}` : key;
-    const lane = core.newLane(line, row.functionId, row.namespace, free, row.group === null ? extras?.priority : undefined, row.lane);
+    const lane = core.newLane(
+      line,
+      row.functionId,
+      row.namespace,
+      free,
+      row.group === null ? extras?.priority : undefined,
+      row.lane,
+    );
     lane.count = row.count;
     lane.last = row.last;
     line.bytes += row.bytes;

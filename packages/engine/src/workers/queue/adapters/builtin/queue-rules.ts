@@ -50,6 +50,7 @@ export class QueueRulesBook {
     if (loose.length === 0) return;
     const into = this.#gather(line, loose);
     await this.#core.commitEnd(
+      line,
       'gather',
       into.id,
       loose.map(({ id }) => id),

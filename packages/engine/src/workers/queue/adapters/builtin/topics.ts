@@ -63,7 +63,7 @@ export class TopicStore {
 
   async subscribe(spec: LineSpec, settings: SubscriptionSettings): Promise<BuiltinLine> {
     // Another subscription is being given what the topic held: if that fails, it is this one's.
-    for (let claim; (claim = this.#claims.get(spec.name)) !== undefined; ) await claim;
+    for (let claim; (claim = this.#claims.get(spec.name)) !== undefined;) await claim;
     const holds = this.held.has(spec.name);
     const made = this.#subscribe(spec, settings);
     if (!holds) return made;
@@ -131,7 +131,8 @@ export class TopicStore {
   async publish(message: Message): Promise<void> {
     const core = this.#core;
     const { topic, data, traceparent, baggage, createdAt } = message;
-    if (this.#active(topic).length === 0) await this.#makeRoom(message);
+    // Not awaited without need: a later message must not overtake this one.
+    if (this.#active(topic).length === 0 && this.#heldFull(message) !== undefined) await this.#makeRoom(message);
     const lines = this.#active(topic);
     const id = core.seqs();
     const deliveries = lines.map((line) => this.#delivery(line, message));
@@ -140,7 +141,7 @@ export class TopicStore {
     if (lines.length === 0) this.#countHeld(topic, 1, data.length);
     if (keepUntil !== null && !this.keptSince.has(topic)) this.keptSince.set(topic, createdAt);
     try {
-      await core.store.write(
+      await core.storeFor(rules.durability).write(
         'publish',
         id,
         topic,
@@ -263,7 +264,6 @@ export class TopicStore {
   /** @throws TrineError `topic_backlog_full` */
   async #makeRoom(message: Message): Promise<void> {
     const { topic } = message;
-    if (this.#heldFull(message) === undefined) return;
     await this.#dropHeld(topic, this.#core.host.clock.now() - HELD_RETENTION_MS);
     const full = this.#active(topic).length > 0 ? undefined : this.#heldFull(message);
     if (full !== undefined) throw topicBacklogFull(topic, full);
@@ -326,7 +326,7 @@ export class TopicStore {
 
   #watchBacklog(line: BuiltinLine): void {
     const { maxBacklog, maxBacklogBytes } = line.settings as SubscriptionSettings;
-    const waiting = backlogOf(line);
+    const waiting = line.waiting;
     const share = Math.max(waiting / maxBacklog, line.bytes / maxBacklogBytes);
     if (share > 1 && !line.trimming) void this.#trim(line);
     if (share < BACKLOG_WARNING / 2) line.warnedBacklog = false;
@@ -348,7 +348,7 @@ export class TopicStore {
     try {
       for (;;) {
         const { maxBacklog, maxBacklogBytes } = line.settings as SubscriptionSettings;
-        const tooMany = backlogOf(line) - maxBacklog;
+        const tooMany = line.waiting - maxBacklog;
         if (tooMany <= 0 && line.bytes <= maxBacklogBytes) break;
         const count = await this.#withdrawals.dropOldest(line, Math.max(1, tooMany), 'expired', true);
         if (count === 0) break;
@@ -371,10 +371,3 @@ export class TopicStore {
 }
 
 function nothing(): void {}
-
-/** Jobs that do not run. */
-function backlogOf(line: BuiltinLine): number {
-  let backlog = 0;
-  for (const { count, running, ending } of line.lanes.values()) backlog += count - running - ending;
-  return backlog;
-}

@@ -87,7 +87,7 @@ export class Withdrawals {
     const taken = await this.#take(lane, job.seq);
     if (taken === undefined) return false;
     taken.lane.ending++;
-    const ended = await this.#core.commitEnd<number[]>('endMany', [job.seq]);
+    const ended = await this.#core.commitEnd<number[]>(taken.lane.line, 'endMany', [job.seq]);
     taken.lane.current.ending--;
     void this.#settled(taken.lane, job.seq);
     // Of one that memory does not know only the store can say that it was there: it may be dead, or over.
@@ -117,8 +117,8 @@ export class Withdrawals {
         if (dropped.length > 0) {
           const seqs = dropped.map(({ seq }) => seq);
           lane.ending += dropped.length;
-          if (countExpired) await this.#core.commitEnd('expire', line.id, seqs);
-          else await this.#core.commitEnd('endMany', seqs);
+          if (countExpired) await this.#core.commitEnd(line, 'expire', line.id, seqs);
+          else await this.#core.commitEnd(line, 'endMany', seqs);
           lane.current.ending -= dropped.length;
           for (const job of dropped) {
             this.#core.record(line, job, state);
@@ -136,7 +136,8 @@ export class Withdrawals {
         }
         // Nothing of the lane is in memory: what is stored beyond the cursor is nobody's yet.
         lane.startLoad();
-        const rows = await this.#core.store
+        const rows = await this.#core
+          .storeOf(line)
           .write<EndedRow[]>('endStored', lane.id, lane.cursor, limit, countExpired ? line.id : null)
           .finally(() => lane.endLoad());
         for (const row of rows) {
@@ -174,6 +175,7 @@ export class Withdrawals {
         taken.push({ row, lane });
       }
       await this.#core.commitEnd(
+        line,
         'endMany',
         taken.map(({ row }) => row.seq),
       );
