@@ -149,6 +149,11 @@ CREATE INDEX queue_ended_line ON queue_ended (line, ended_at, seq);
 CREATE INDEX queue_ended_receipt ON queue_ended (receipt);
 `;
 
+/** Postponed jobs by their time: memory holds the next ones only. `delay` is null where the time is one of the wall clock. */
+const MIGRATION_4 = `
+CREATE INDEX queue_jobs_time ON queue_jobs ((delay IS NULL), due, seq) WHERE due IS NOT NULL;
+`;
+
 /** A stored job as it travels to the main thread. */
 export type JobRow = {
   readonly seq: number;
@@ -171,6 +176,8 @@ export type JobRow = {
   readonly redrives: number;
   readonly errors: string | null;
   readonly due: number | null;
+  /** Null where `due` is a time of the wall clock. */
+  readonly delay: number | null;
   /** JSON text of `JobExtras`. */
   readonly options: string | null;
   readonly line: number;
@@ -240,7 +247,17 @@ export type LaneRow = {
   readonly count: number;
   readonly bytes: number;
   readonly last: number;
+  /** How many of `count` are postponed. */
+  readonly delayed: number;
   readonly options: string | null;
+};
+
+/** When a postponed job is due; `delay` is null where that is a time of the wall clock. */
+export type DueRow = {
+  readonly seq: number;
+  readonly lane: number;
+  readonly due: number;
+  readonly delay: number | null;
 };
 
 export type Snapshot = {
@@ -248,13 +265,6 @@ export type Snapshot = {
   readonly lastLane: number;
   readonly lines: readonly LineRow[];
   readonly lanes: readonly LaneRow[];
-  /** `delay` is null where the time is one of the wall clock. */
-  readonly delayed: readonly {
-    readonly seq: number;
-    readonly lane: number;
-    readonly due: number;
-    readonly delay: number | null;
-  }[];
   readonly expiring: readonly { readonly seq: number; readonly lane: number; readonly at: number }[];
   /** Since when messages of a topic are kept for a replay, wall clock. */
   readonly kept: readonly { readonly topic: string; readonly since: number }[];
@@ -275,7 +285,7 @@ const DEAD: CheckedTable = { table: 'queue_dead', key: 'seq' };
 const JOB_COLUMNS = `j.seq, j.receipt, j.job_id AS jobId, j.function_id AS functionId, j.namespace, j.group_key AS "group", j.message,
   coalesce(j.data, m.data) AS data, j.size, j.metadata, coalesce(j.traceparent, m.traceparent) AS traceparent,
   coalesce(j.baggage, m.baggage) AS baggage, j.created_at AS createdAt, j.attempts, j.max_attempts AS maxAttempts,
-  j.backoff_ms AS backoffMs, j.lost, j.redrives, j.errors, j.due, j.options, j.line, j.lane`;
+  j.backoff_ms AS backoffMs, j.lost, j.redrives, j.errors, j.due, j.delay, j.options, j.line, j.lane`;
 const JOBS = 'queue_jobs j LEFT JOIN queue_messages m ON m.id = j.message';
 const ENDED_COLUMNS = 'seq, receipt, function_id AS functionId, namespace, created_at AS createdAt, attempts, size';
 const DEAD_COLUMNS = `seq, line, job_id AS jobId, receipt, function_id AS functionId, namespace, group_key AS "group", data, attempts,
@@ -285,7 +295,7 @@ const DEAD_KEY = `seq, line, function_id AS functionId, namespace, group_key AS 
 
 export default defineStore({
   name: 'queue',
-  migrations: [MIGRATION_1, MIGRATION_2, '-- rows carry checksums'],
+  migrations: [MIGRATION_1, MIGRATION_2, '-- rows carry checksums', MIGRATION_4],
   checked: [MESSAGES, JOBS_TABLE, DEAD],
   whenFull: [
     'end',
@@ -868,11 +878,22 @@ export default defineStore({
          ended_at AS endedAt, expired, paused FROM queue_lines ORDER BY id`,
     );
     const lanes = db.prepare(
-      `SELECT l.lane, j.line, j.function_id AS functionId, j.namespace, j.group_key AS "group", l.count, l.bytes, l.last, j.options
+      `SELECT l.lane, j.line, j.function_id AS functionId, j.namespace, j.group_key AS "group", l.count, l.bytes, l.last,
+         coalesce(d.delayed, 0) AS delayed, j.options
        FROM (SELECT lane, count(*) AS count, sum(size) AS bytes, min(seq) AS first, max(seq) AS last FROM queue_jobs GROUP BY lane) l
-       JOIN queue_jobs j ON j.seq = l.first ORDER BY l.first`,
+       JOIN queue_jobs j ON j.seq = l.first
+       LEFT JOIN (SELECT lane, count(*) AS delayed FROM queue_jobs INDEXED BY queue_jobs_due WHERE due IS NOT NULL GROUP BY lane) d
+         ON d.lane = l.lane ORDER BY l.first`,
     );
-    const delayed = db.prepare('SELECT seq, lane, due, delay FROM queue_jobs WHERE due IS NOT NULL');
+    // Index queue_jobs_time.
+    const due = db.prepare(
+      `SELECT seq, lane, due, delay FROM queue_jobs
+       WHERE due IS NOT NULL AND (delay IS NULL) = ? AND (due, seq) > (?, ?) ORDER BY due, seq LIMIT ?`,
+    );
+    // Index queue_jobs_due.
+    const postponed = db.prepare(
+      'SELECT seq, lane, due, delay FROM queue_jobs WHERE lane = ? AND seq > ? AND due IS NOT NULL ORDER BY seq LIMIT ?',
+    );
     const expiring = db.prepare('SELECT seq, lane, expires_at AS at FROM queue_jobs WHERE expires_at IS NOT NULL');
     const kept = db.prepare('SELECT topic, kept_since AS since FROM queue_topics');
     const dead = db.prepare('SELECT line, count(*) AS count FROM queue_dead GROUP BY line');
@@ -912,7 +933,6 @@ export default defineStore({
           lastLane: (lastLane.get() as number | null) ?? 0,
           lines: lines.all() as LineRow[],
           lanes: lanes.all() as LaneRow[],
-          delayed: delayed.all() as Snapshot['delayed'],
           expiring: expiring.all() as Snapshot['expiring'],
           kept: kept.all() as Snapshot['kept'],
           dead: dead.all() as Snapshot['dead'],
@@ -922,6 +942,16 @@ export default defineStore({
 
       page(lane: number, after: number, limit: number): JobRow[] {
         return take(page.iterate(lane, after, limit) as IterableIterator<JobRow>);
+      },
+
+      /** The next postponed jobs after one of them, by one of the clocks: 1 = the wall's. */
+      due(wall: number, afterDue: number, afterSeq: number, limit: number): DueRow[] {
+        return due.all(wall, afterDue, afterSeq, limit) as DueRow[];
+      },
+
+      /** Postponed jobs of a lane, by their number. */
+      postponed(lane: number, after: number, limit: number): DueRow[] {
+        return postponed.all(lane, after, limit) as DueRow[];
       },
 
       load(seqs: readonly number[]): JobRow[] {

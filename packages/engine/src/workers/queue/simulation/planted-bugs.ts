@@ -109,7 +109,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     plant: () => {
       const before = Object.getOwnPropertyDescriptor(Delays.prototype, 'postpone') as PropertyDescriptor;
       Delays.prototype.postpone = function (this: Delays, lane, job) {
-        (before.value as Delays['postpone']).call(this, lane, job, 0);
+        (before.value as Delays["postpone"]).call(this, lane, job, 0, false);
       };
       return () => Object.defineProperty(Delays.prototype, 'postpone', before);
     },

@@ -43,6 +43,7 @@ function smallBounds(chance: Chance): typeof bounds {
     pageJobs: chance.between(1, 4),
     pageJobsSerial: chance.between(1, 2),
     keptDelayed: chance.between(0, 2),
+    heldDelayed: chance.between(1, 4),
     uncommittedEnds: chance.between(1, 4),
     chunkJobs: chance.between(1, 3),
   };

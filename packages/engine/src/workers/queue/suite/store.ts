@@ -97,7 +97,7 @@ export function queueStoreSuite(name: string, open: () => Promise<StoreUnderTest
     afterEach(() => under.remove());
 
     it('begins empty, and counts on from the highest numbers that it has', async () => {
-      expect(await snapshot()).toMatchObject({ lastSeq: 0, lastLane: 0, lanes: [], delayed: [], dead: [], held: [] });
+      expect(await snapshot()).toMatchObject({ lastSeq: 0, lastLane: 0, lanes: [], dead: [], held: [] });
       await accept(41);
       await under.restart();
       const { lastSeq, lastLane, lines, lanes } = await snapshot();
@@ -131,7 +131,8 @@ export function queueStoreSuite(name: string, open: () => Promise<StoreUnderTest
       await write('postpone', 3, NOW + 500, 500, 1, 0, '[{"at":1,"error":"e"}]');
       await under.restart();
       expect(seqs(await page())).toEqual([1]);
-      expect((await snapshot()).delayed).toEqual([{ seq: 3, lane: LANE, due: NOW + 500, delay: 500 }]);
+      expect((await snapshot()).lanes).toMatchObject([{ count: 2, delayed: 1 }]);
+      expect(await read('due', 0, -1, -1, 10)).toEqual([{ seq: 3, lane: LANE, due: NOW + 500, delay: 500 }]);
       expect(await read('load', [1, 2, 3])).toMatchObject([
         { seq: 1 },
         { seq: 3, attempts: 1, errors: '[{"at":1,"error":"e"}]' },
@@ -142,10 +143,22 @@ export function queueStoreSuite(name: string, open: () => Promise<StoreUnderTest
       await write('acceptWithOptions', options(1, { due: NOW + 900, delay: 900 }), NOW);
       await write('acceptWithOptions', options(2, { due: NOW + 900 }), NOW);
       await write('start', NOW - 5_000);
-      expect((await snapshot()).delayed).toEqual([
-        { seq: 1, lane: LANE, due: NOW - 4_100, delay: 900 },
-        { seq: 2, lane: LANE, due: NOW + 900, delay: null },
-      ]);
+      expect(await read('due', 0, -1, -1, 10)).toEqual([{ seq: 1, lane: LANE, due: NOW - 4_100, delay: 900 }]);
+      expect(await read('due', 1, -1, -1, 10)).toEqual([{ seq: 2, lane: LANE, due: NOW + 900, delay: null }]);
+    });
+
+    it('tells postponed jobs in the order of their times, page by page, and by their lanes', async () => {
+      for (const [seq, due] of [
+        [1, NOW + 30],
+        [2, NOW + 10],
+        [3, NOW + 10],
+        [4, NOW + 20],
+      ] as const)
+        await write('acceptWithOptions', options(seq, { due, delay: 1 }), NOW);
+      expect(seqs(await read('due', 0, -1, -1, 2))).toEqual([2, 3]);
+      expect(seqs(await read('due', 0, NOW + 10, 2, 2))).toEqual([3, 4]);
+      expect(seqs(await read('due', 0, NOW + 10, 3, 9))).toEqual([4, 1]);
+      expect(seqs(await read('postponed', LANE, 1, 2))).toEqual([2, 3]);
     });
 
     it('gives a unique key to one job until that ends, or for its time', async () => {

@@ -12,6 +12,8 @@ export const PAGE_JOBS = 256;
 const PAGE_JOBS_SERIAL = 16;
 /** Postponed jobs per line kept with their payload; the others are read when they are due. */
 const MAX_KEPT_DELAYED = 1_000;
+/** Postponed jobs of one store whose times are in memory; later ones are read from the store when these have run. */
+const MAX_HELD_DELAYED = 20_000;
 /** Ends that are not committed yet; above it nothing is leased. */
 export const MAX_UNCOMMITTED_ENDS = 1_000;
 /** Jobs in one operation on many. */
@@ -22,6 +24,7 @@ export const bounds = {
   pageJobs: PAGE_JOBS,
   pageJobsSerial: PAGE_JOBS_SERIAL,
   keptDelayed: MAX_KEPT_DELAYED,
+  heldDelayed: MAX_HELD_DELAYED,
   uncommittedEnds: MAX_UNCOMMITTED_ENDS,
   chunkJobs: MAX_CHUNK_JOBS,
 };

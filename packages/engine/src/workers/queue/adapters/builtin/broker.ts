@@ -83,12 +83,13 @@ export class BuiltinBroker implements Broker {
     this.#topics = new TopicStore(core, this.#intake, this.#withdrawals);
     this.#dead = new DeadStore(core);
     this.#pauses = new Pauses(core);
-    this.#rules = new QueueRulesBook(core, this.#delays);
+    this.#rules = new QueueRulesBook(core);
   }
 
   /** Subscriptions that were live when the engine went down are offline until their workers are back. */
   async open(snapshot: Snapshot): Promise<void> {
-    load(snapshot, this.#core, this.#delays, this.#withdrawals, this.#topics);
+    load(snapshot, this.#core, this.#withdrawals, this.#topics);
+    await this.#delays.start();
     const unmarked = [...this.#core.lines.values()].filter(
       ({ kind, offlineSince, endedAt }) =>
         kind === 'subscription' && offlineSince === undefined && endedAt === undefined,
@@ -204,7 +205,7 @@ export class BuiltinBroker implements Broker {
       job.redelivered = true;
       core.leases.delete(job.seq);
       lane.running--;
-      this.#delays.postpone(lane, job, decision.delayMs);
+      this.#delays.postpone(lane, job, core.now() + decision.delayMs, false);
       return;
     }
     // A serial lane goes on when this is committed, another one when the answer is here.
@@ -230,7 +231,7 @@ export class BuiltinBroker implements Broker {
         textOfFailures(job.failures),
       );
       this.#left(from, job, held);
-      this.#delays.postpone(from.current, job, Math.max(0, due - core.now()));
+      this.#delays.postpone(from.current, job, due, true);
       return;
     }
     if (!held) core.wake(from.current);

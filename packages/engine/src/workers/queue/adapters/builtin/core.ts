@@ -17,6 +17,8 @@ import { receiptFor } from './receipt.js';
 
 /** Wait before an operation is tried again after a failure of the disk, in milliseconds. */
 export const STORE_AGAIN_MS = 1_000;
+/** Names of functions and namespaces that lanes share. */
+const MAX_SHARED_NAMES = 1_000;
 const CLOSED = 'storage_closed';
 export const NO_FAILURES: readonly Failure[] = [];
 
@@ -40,8 +42,13 @@ export class BuiltinCore {
   readonly linesById = new Map<number, BuiltinLine>();
   readonly #subscriptions = new Map<string, BuiltinLine[]>();
   readonly #parked = new Map<string, Set<Lane>>();
+  /** Also those that were merged into others. */
+  readonly lanesById = new Map<number, Lane>();
+  /** Delayed jobs whose accepting commit was not answered yet: the store may show them before. */
+  readonly unanswered = new Set<number>();
   readonly leases = new Map<number, BuiltinLease>();
   readonly ended = new EndedJobs();
+  readonly #names = new Map<string, string>();
   #nextSeq: number;
   #nextLane: number;
   #nextLine: number;
@@ -148,9 +155,19 @@ export class BuiltinCore {
     priority = 0,
     id = this.#nextLane++,
   ): Lane {
-    const lane = new Lane(id, line, { key, functionId, namespace, priority });
+    const lane = new Lane(id, line, { key, functionId: this.#name(functionId), namespace: this.#name(namespace), priority });
     line.lanes.set(key, lane);
+    this.lanesById.set(id, lane);
     return lane;
+  }
+
+  /** One text for all lanes that name the same: what comes from the storage thread is a copy each. */
+  #name(text: string): string {
+    const known = this.#names.get(text);
+    if (known !== undefined) return known;
+    if (this.#names.size >= MAX_SHARED_NAMES) this.#names.clear();
+    this.#names.set(text, text);
+    return text;
   }
 
   jobOf(row: JobRow): Job {
@@ -230,6 +247,7 @@ export class BuiltinCore {
     const lane = from.current;
     if (--lane.count > 0) return;
     this.unpark(lane);
+    this.lanesById.delete(lane.id);
     const { lanes } = lane.line;
     if (lanes.get(lane.key) === lane) lanes.delete(lane.key);
     else for (const [key, other] of lanes) if (other === lane) lanes.delete(key);

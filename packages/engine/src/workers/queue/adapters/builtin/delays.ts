@@ -1,17 +1,19 @@
 /**
  * Jobs that run later. Relative delays are measured by the steady clock, `run_at` by the wall clock.
  *
+ *   stored  -> delayed   its time comes into view: memory holds the next ones of each clock
  *   delayed -> ready     when due
  *   delayed -> reading   due, its payload is on disk only
  *   reading -> ready
- *   delayed, reading -> dropped   withdrawn meanwhile
+ *   stored, delayed, reading -> dropped   withdrawn meanwhile
  */
 import { toErrorBody } from '@trine/protocol';
 import type { Job } from '../../job.js';
 import type { JobRow } from '../../store.js';
-import { Alarm, type Entry } from './alarm.js';
+import type { Entry } from './alarm.js';
 import { bounds } from './bounds.js';
 import { isClosed, STORE_AGAIN_MS, type BuiltinCore } from './core.js';
+import { DueWindow } from './due-window.js';
 import type { Lane } from './lane.js';
 import type { BuiltinLine } from './line.js';
 
@@ -20,60 +22,80 @@ export interface Delayed extends Entry {
   job: Job | undefined;
   /** `due` is a time of the wall clock. */
   readonly wall: boolean;
+  /** The store knows its time. If not, it stays in memory. */
+  readonly stored: boolean;
 }
 
 export class Delays {
   readonly #core: BuiltinCore;
-  readonly #steady: Alarm<Delayed>;
-  readonly #wall: Alarm<Delayed>;
-  readonly #bySeq = new Map<number, Delayed>();
+  readonly #steady: DueWindow;
+  readonly #wall: DueWindow;
   readonly #kept = new Map<BuiltinLine, number>();
 
   constructor(core: BuiltinCore) {
     this.#core = core;
     const run = (due: readonly Delayed[]): void => this.#promote(due);
-    this.#steady = new Alarm(core.host.clock, core.now, run);
-    this.#wall = new Alarm(core.host.clock, () => core.host.clock.now(), run);
+    const evict = (entry: Delayed): void => this.#let(entry);
+    this.#steady = new DueWindow(core, false, core.now, run, evict);
+    this.#wall = new DueWindow(core, true, () => core.host.clock.now(), run, evict);
   }
 
-  /** A job runs when it is due; it counts as delayed in its lane from here on. */
-  add(lane: Lane, seq: number, due: number, wall: boolean, job: Job | undefined): void {
-    const kept = job === undefined ? bounds.keptDelayed : (this.#kept.get(lane.line) ?? 0);
-    const keep = kept < bounds.keptDelayed;
-    if (keep) this.#kept.set(lane.line, kept + 1);
+  /** Looks at the first of those that the store has. Lanes have counted theirs. */
+  async start(): Promise<void> {
+    await Promise.all([this.#steady.start(), this.#wall.start()]);
+  }
+
+  /** A job runs when it is due; it counts as delayed in its lane from here on. The store has its time. */
+  add(lane: Lane, seq: number, due: number, wall: boolean, job: Job | undefined, stored = true): void {
     lane.delayed++;
-    const entry: Delayed = { due, seq, lane, job: keep ? job : undefined, wall, dropped: false };
-    this.#bySeq.set(seq, entry);
-    (wall ? this.#wall : this.#steady).push(entry);
+    const kept = job === undefined ? bounds.keptDelayed : (this.#kept.get(lane.line) ?? 0);
+    const keep = !stored || kept < bounds.keptDelayed;
+    const entry: Delayed = { due, seq, lane, job: keep ? job : undefined, wall, stored, dropped: false };
+    if (!(wall ? this.#wall : this.#steady).add(entry)) return;
+    if (entry.job !== undefined) this.#kept.set(lane.line, (this.#kept.get(lane.line) ?? 0) + 1);
   }
 
-  /** A job that is not running any more runs again after a delay. */
-  postpone(lane: Lane, job: Job, delayMs: number): void {
-    if (delayMs > 0) this.add(lane, job.seq, this.#core.now() + delayMs, false, job);
-    else lane.front.push(job);
+  /** A job that is not running any more runs again at a time of the steady clock. @param stored - the store has its time */
+  postpone(lane: Lane, job: Job, due: number, stored: boolean): void {
+    // One whose time has come while it was stored, but is not in view yet, waits for its turn as well.
+    if (due > this.#core.now() || (stored && this.#steady.isBeyond(due, job.seq)))
+      this.add(lane, job.seq, due, false, job, stored);
+    else {
+      this.#steady.pass(due);
+      lane.front.push(job);
+    }
     this.#core.wake(lane);
   }
 
-  get(seq: number): Delayed | undefined {
-    return this.#bySeq.get(seq);
+  /** When a job is due: one in memory, or a stored one that is told as it is on disk. */
+  dueAt({ seq, due, delay }: Pick<JobRow, 'seq' | 'due' | 'delay'>): number | undefined {
+    const entry = this.#get(seq);
+    if (entry !== undefined) return entry.due;
+    const window = delay === null ? this.#wall : this.#steady;
+    return due !== null && window.isBeyond(due, seq) ? due : undefined;
+  }
+
+  laneOf(seq: number): Lane | undefined {
+    return this.#get(seq)?.lane.current;
   }
 
   /** Takes a delayed job out. */
   remove(seq: number): boolean {
-    const entry = this.#bySeq.get(seq);
+    const entry = this.#get(seq);
     if (entry === undefined) return false;
-    this.#bySeq.delete(seq);
     this.#let(entry);
-    (entry.wall ? this.#wall : this.#steady).drop(entry);
+    (entry.wall ? this.#wall : this.#steady).remove(entry);
     entry.lane.current.delayed--;
     return true;
   }
 
-  /** The delayed jobs of a line, in no order. */
-  of(line: BuiltinLine): number[] {
-    const seqs: number[] = [];
-    for (const { seq, lane } of this.#bySeq.values()) if (lane.line === line) seqs.push(seq);
-    return seqs;
+  /** Takes a delayed job out that may be in the store alone. */
+  removeStored(row: { readonly seq: number; readonly due: number | null; readonly delay: number | null }, lane: Lane): boolean {
+    if (this.remove(row.seq)) return true;
+    const window = row.delay === null ? this.#wall : this.#steady;
+    if (row.due === null || !window.forget(row.due, row.seq)) return false;
+    lane.current.delayed--;
+    return true;
   }
 
   stop(): void {
@@ -81,8 +103,13 @@ export class Delays {
     this.#wall.stop();
   }
 
+  #get(seq: number): Delayed | undefined {
+    return this.#steady.get(seq) ?? this.#wall.get(seq);
+  }
+
   #let(entry: Delayed): void {
     if (entry.job === undefined) return;
+    entry.job = undefined;
     const { line } = entry.lane;
     const kept = (this.#kept.get(line) ?? 1) - 1;
     if (kept > 0) this.#kept.set(line, kept);
@@ -92,9 +119,10 @@ export class Delays {
   #promote(due: readonly Delayed[]): void {
     const unread: Delayed[] = [];
     for (const entry of due) {
+      const { job } = entry;
       this.#let(entry);
-      if (entry.job === undefined) unread.push(entry);
-      else this.#due(entry, entry.job);
+      if (job === undefined) unread.push(entry);
+      else this.#due(entry, job);
     }
     for (let i = 0; i < unread.length; i += bounds.chunkJobs) void this.#read(unread.slice(i, i + bounds.chunkJobs));
   }
@@ -115,8 +143,7 @@ export class Delays {
         }
         const lane = entry.lane.current;
         this.#core.host.log.error('a postponed job is missing in the store', { queue: lane.line.name, seq: entry.seq });
-        this.#bySeq.delete(entry.seq);
-        lane.delayed--;
+        this.#done(entry);
         this.#core.uncount(lane);
         this.#core.wake(lane);
       }
@@ -130,10 +157,14 @@ export class Delays {
   }
 
   #due(entry: Delayed, job: Job): void {
-    this.#bySeq.delete(entry.seq);
+    this.#done(entry);
     const lane = entry.lane.current;
-    lane.delayed--;
     lane.front.push(job);
     this.#core.wake(lane);
+  }
+
+  #done(entry: Delayed): void {
+    (entry.wall ? this.#wall : this.#steady).done(entry);
+    entry.lane.current.delayed--;
   }
 }

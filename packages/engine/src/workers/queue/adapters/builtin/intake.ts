@@ -93,7 +93,10 @@ export class Intake {
       );
       return prepared.map((each, i) => this.#finish(each, owners[i] ?? null));
     } catch (error) {
-      for (const { lane, row } of prepared) this.#refused(lane, row.data.length);
+      for (const { lane, row } of prepared) {
+        this.#core.unanswered.delete(row.seq);
+        this.#refused(lane, row.data.length);
+      }
       throw error;
     }
   }
@@ -146,6 +149,7 @@ export class Intake {
         .write<string | null>('acceptWithOptions', prepared.row, this.#core.host.clock.now());
       return this.#finish(prepared, owner);
     } catch (error) {
+      this.#core.unanswered.delete(prepared.row.seq);
       this.#refused(prepared.lane, job.data.length);
       throw error;
     }
@@ -187,11 +191,13 @@ export class Intake {
       uniqueKey: extras?.uniqueKey ?? null,
       uniqueUntil: uniqueMs === undefined ? null : core.host.clock.now() + uniqueMs,
     };
+    if (row.due !== null) core.unanswered.add(seq);
     return { lane, job, row, extras };
   }
 
   #finish({ lane: from, job, row, extras }: Prepared, owner: string | null): Accepted {
     const lane = from.current;
+    this.#core.unanswered.delete(row.seq);
     if (owner !== null) {
       this.#refused(lane, row.data.length);
       return { receipt: owner, deduplicated: true };

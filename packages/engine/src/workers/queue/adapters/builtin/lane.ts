@@ -30,6 +30,8 @@ export interface LaneSpec {
   readonly priority: number;
 }
 
+const NOBODY: readonly (() => void)[] = [];
+
 export class Lane {
   readonly id: number;
   readonly line: BuiltinLine;
@@ -37,12 +39,12 @@ export class Lane {
   readonly functionId: string;
   readonly namespace: string;
   readonly priority: number;
-  front: Job[] = [];
-  readonly #window = new Fifo<Job>();
+  #front: Job[] | undefined;
+  #window: Fifo<Job> | undefined;
   cursor = 0;
   last = 0;
   #loading = 0;
-  #onLoaded: (() => void)[] = [];
+  #onLoaded: (() => void)[] | undefined;
   /** It stands in its line's round of lanes that may run. */
   queued = false;
   /** The function it waits for, as a key. */
@@ -57,7 +59,7 @@ export class Lane {
   /** Where its jobs are now. */
   #mergedInto: Lane | undefined;
   /** Jobs of lanes that were merged into this one and are in memory already, though beyond the cursor. */
-  readonly known = new Set<number>();
+  #known: Set<number> | undefined;
 
   constructor(id: number, line: BuiltinLine, spec: LaneSpec) {
     this.id = id;
@@ -66,6 +68,20 @@ export class Lane {
     this.functionId = spec.functionId;
     this.namespace = spec.namespace;
     this.priority = spec.priority;
+  }
+
+  /** Jobs that came back, and those that were due: they run next. */
+  get front(): Job[] {
+    return (this.#front ??= []);
+  }
+
+  /** Is a job in memory already, though beyond the cursor? */
+  knows(seq: number): boolean {
+    return this.#known?.has(seq) === true;
+  }
+
+  get knowsSome(): boolean {
+    return this.#known !== undefined;
   }
 
   /** Jobs that have not ended: accepted or being accepted, waiting, delayed, running. */
@@ -99,16 +115,20 @@ export class Lane {
   endLoad(): void {
     if (--this.#loading > 0) return;
     const waiting = this.#onLoaded;
-    this.#onLoaded = [];
-    for (const go of waiting) go();
+    this.#onLoaded = undefined;
+    for (const go of waiting ?? NOBODY) go();
   }
 
   async loaded(): Promise<void> {
-    while (this.loading) await new Promise<void>((go) => this.#onLoaded.push(go));
+    while (this.loading) await new Promise<void>((go) => (this.#onLoaded ??= []).push(go));
+  }
+
+  get hasFront(): boolean {
+    return this.#front !== undefined && this.#front.length > 0;
   }
 
   get windowSize(): number {
-    return this.#window.size;
+    return this.#window?.size ?? 0;
   }
 
   get hasMoreStored(): boolean {
@@ -118,7 +138,7 @@ export class Lane {
   /** Something could be taken now, or after a read. */
   get mayRun(): boolean {
     if (this.line.serial && (this.running > 0 || this.delayed > 0 || this.ending > 0)) return false;
-    return this.front.length > 0 || this.#window.size > 0 || this.last > this.cursor;
+    return this.hasFront || this.windowSize > 0 || this.last > this.cursor;
   }
 
   get pageSize(): number {
@@ -126,28 +146,28 @@ export class Lane {
   }
 
   peek(): Job | undefined {
-    return this.front[0] ?? this.#window.peek();
+    return this.#front?.[0] ?? this.#window?.peek();
   }
 
   append(job: Job): void {
-    this.#window.push(job);
+    (this.#window ??= new Fifo()).push(job);
     this.cursor = job.seq;
     this.line.hold(job.data.length);
   }
 
   take(): Job | undefined {
-    const again = this.front.shift();
+    const again = this.#front?.shift();
     if (again !== undefined) return again;
-    const job = this.#window.shift();
+    const job = this.#window?.shift();
     if (job !== undefined) this.line.letGo(job.data.length);
     return job;
   }
 
   /** Takes a job out that is in memory and not running. */
   remove(seq: number): Job | undefined {
-    const at = this.front.findIndex((job) => job.seq === seq);
+    const at = this.#front?.findIndex((job) => job.seq === seq) ?? -1;
     if (at >= 0) return this.front.splice(at, 1)[0];
-    const job = this.#window.take((each) => each.seq === seq);
+    const job = this.#window?.take((each) => each.seq === seq);
     if (job !== undefined) this.line.letGo(job.data.length);
     return job;
   }
@@ -165,20 +185,21 @@ export class Lane {
 
   /** Lets the window go: what is in it is read from the store again when it can run. */
   unload(): void {
-    const first = this.#window.peek();
+    const first = this.#window?.peek();
     if (first === undefined) return;
-    for (const job of this.#window) this.line.letGo(job.data.length);
-    this.#window.clear();
+    for (const job of this.#window ?? []) this.line.letGo(job.data.length);
+    this.#window = undefined;
     this.cursor = first.seq - 1;
   }
 
   /** The jobs of another lane are this one's; those of its window are read again. */
   absorb(other: Lane, running: Iterable<number>): void {
     other.unload();
-    for (const seq of running) this.known.add(seq);
-    for (const { seq } of other.front) this.known.add(seq);
-    this.front = [...this.front, ...other.front].sort((a, b) => a.seq - b.seq);
-    other.front = [];
+    this.#known ??= new Set();
+    for (const seq of running) this.#known.add(seq);
+    for (const { seq } of other.front) this.#known.add(seq);
+    this.#front = [...this.front, ...other.front].sort((a, b) => a.seq - b.seq);
+    other.#front = undefined;
     this.cursor = -1;
     this.last = Math.max(this.last, other.last);
     this.count += other.count;

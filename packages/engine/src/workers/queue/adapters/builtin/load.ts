@@ -2,7 +2,6 @@
 import type { SubscriptionSettings } from '../index.js';
 import type { Snapshot } from '../../store.js';
 import { extrasOf, laneKey, type BuiltinCore } from './core.js';
-import type { Delays } from './delays.js';
 import type { Lane } from './lane.js';
 import type { TopicStore } from './topics.js';
 import type { Withdrawals } from './withdraw.js';
@@ -10,7 +9,6 @@ import type { Withdrawals } from './withdraw.js';
 export function load(
   snapshot: Snapshot,
   core: BuiltinCore,
-  delays: Delays,
   withdrawals: Withdrawals,
   topics: TopicStore,
 ): void {
@@ -49,12 +47,9 @@ export function load(
     );
     lane.count = row.count;
     lane.last = row.last;
+    lane.delayed = row.delayed;
     line.bytes += row.bytes;
     lanes.set(row.lane, lane);
-  }
-  for (const { seq, lane, due, delay } of snapshot.delayed) {
-    const own = lanes.get(lane);
-    if (own !== undefined) delays.add(own, seq, due, delay === null, undefined);
   }
   for (const { seq, lane, at } of snapshot.expiring) {
     const own = lanes.get(lane);

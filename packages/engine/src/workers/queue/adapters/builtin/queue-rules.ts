@@ -4,17 +4,14 @@
  */
 import type { Line, QueueRules } from '../index.js';
 import { laneKey, type BuiltinCore } from './core.js';
-import type { Delays } from './delays.js';
 import type { Lane } from './lane.js';
 import type { BuiltinLine } from './line.js';
 
 export class QueueRulesBook {
   readonly #core: BuiltinCore;
-  readonly #delays: Delays;
 
-  constructor(core: BuiltinCore, delays: Delays) {
+  constructor(core: BuiltinCore) {
     this.#core = core;
-    this.#delays = delays;
   }
 
   async open(rules: ReadonlyMap<string, QueueRules>): Promise<ReadonlyMap<string, Line>> {
@@ -73,7 +70,7 @@ export class QueueRulesBook {
     into.startLoad();
     for (const lane of lanes) {
       core.unpark(lane);
-      const inMemory: number[] = this.#delays.of(line);
+      const inMemory: number[] = [];
       for (const [seq, lease] of core.leases) if (lease.lane.current === lane) inMemory.push(seq);
       into.absorb(lane, inMemory);
       line.lanes.delete(lane.key);

@@ -72,7 +72,7 @@ export class Windows {
 
   #append(lane: Lane, rows: readonly JobRow[], last: number): void {
     for (const row of rows) {
-      if (lane.known.has(row.seq) || this.withdrawn.has(row.seq)) {
+      if (lane.knows(row.seq) || this.withdrawn.has(row.seq)) {
         lane.cursor = row.seq;
       } else if (row.damaged === 0) {
         lane.append(this.#core.jobOf(row));

@@ -1,7 +1,6 @@
 /** Jobs that end without running: cancelled, expired, purged, or done after all by a late answer. */
 import { toErrorBody } from '@trine/protocol';
-import type { Job } from '../../job.js';
-import type { EndedRow, Found, JobRow } from '../../store.js';
+import type { DueRow, EndedRow, Found, JobRow } from '../../store.js';
 import type { JobRecord, JobState, PurgeTarget } from '../index.js';
 import { Alarm, type Entry } from './alarm.js';
 import { bounds } from './bounds.js';
@@ -74,17 +73,20 @@ export class Withdrawals {
   }
 
   /** Ends one job unless it runs or has ended. */
-  end(lane: Lane, job: JobRow | EndedRow, state: JobState): Promise<boolean> {
+  end(lane: Lane, job: JobRow, state: JobState): Promise<boolean> {
     return this.#end(lane, job, state, job.size);
   }
 
   /** The handler answered after its lease had timed out. */
-  finishLate({ job, lane }: BuiltinLease): Promise<boolean> {
-    return this.#end(lane, job, 'done', job.data.length);
+  async finishLate({ job, lane }: BuiltinLease): Promise<boolean> {
+    if (this.#core.leases.has(job.seq)) return false;
+    // What it waits for may be known to the store alone.
+    const [row] = await this.#core.store.read<JobRow[]>('load', [job.seq]);
+    return row !== undefined && this.#end(lane, row, 'done', row.size);
   }
 
-  async #end(lane: Lane, job: Job | JobRow | EndedRow, state: JobState, size: number): Promise<boolean> {
-    const taken = await this.#take(lane, job.seq);
+  async #end(lane: Lane, job: JobRow, state: JobState, size: number): Promise<boolean> {
+    const taken = await this.#take(lane, job);
     if (taken === undefined) return false;
     taken.lane.ending++;
     const ended = await this.#core.commitEnd<number[]>(taken.lane.line, 'endMany', [job.seq]);
@@ -129,7 +131,7 @@ export class Withdrawals {
           continue;
         }
         if (!lane.hasMoreStored || lane.merged) break;
-        if (lane.known.size > 0) {
+        if (lane.knowsSome) {
           // Some of what is stored beyond the cursor may be running: a page knows which.
           await this.#windows.readPage(lane);
           continue;
@@ -164,28 +166,23 @@ export class Withdrawals {
 
   async #purgeDelayed(line: BuiltinLine, state: JobState): Promise<number> {
     let ended = 0;
-    const seqs = this.#delays.of(line);
-    for (let i = 0; i < seqs.length; i += bounds.chunkJobs) {
-      const rows = await this.#core.store.read<JobRow[]>('load', seqs.slice(i, i + bounds.chunkJobs));
-      const taken: { readonly row: JobRow; readonly lane: Lane }[] = [];
-      for (const row of rows) {
-        const lane = this.#delays.get(row.seq)?.lane.current;
-        if (lane === undefined || !this.#delays.remove(row.seq)) continue;
-        lane.ending++;
-        taken.push({ row, lane });
-      }
-      await this.#core.commitEnd(
-        line,
-        'endMany',
-        taken.map(({ row }) => row.seq),
-      );
-      for (const { row, lane } of taken) {
-        lane.current.ending--;
-        this.#core.record(line, { ...this.#core.jobOf(row) }, state);
-        this.#core.jobEnded(lane, row.size);
+    for (const lane of [...line.lanes.values()]) {
+      for (let after = -1; ; ) {
+        const due = await this.#core.store.read<DueRow[]>('postponed', lane.id, after, bounds.chunkJobs);
+        if (due.length === 0) break;
+        after = (due.at(-1) as DueRow).seq;
+        const taken = due.filter((row) => this.#delays.removeStored(row, lane)).map(({ seq }) => seq);
+        lane.current.ending += taken.length;
+        const rows = await this.#core.store.read<JobRow[]>('load', taken);
+        await this.#core.commitEnd(line, 'endMany', taken);
+        lane.current.ending -= taken.length;
+        for (const row of rows) {
+          this.#core.record(line, row, state);
+          this.#core.jobEnded(lane, row.size);
+        }
         this.#core.wake(lane);
+        ended += rows.length;
       }
-      ended += taken.length;
     }
     return ended;
   }
@@ -209,11 +206,12 @@ export class Withdrawals {
   }
 
   /** Takes a job out of whatever it waits in. Answers its lane, or undefined when it runs or has ended. */
-  async #take(from: Lane, seq: number): Promise<{ readonly lane: Lane; readonly inMemory: boolean } | undefined> {
+  async #take(from: Lane, row: JobRow): Promise<{ readonly lane: Lane; readonly inMemory: boolean } | undefined> {
     await from.current.loaded();
     const lane = from.current;
+    const { seq } = row;
     if (this.#core.leases.has(seq)) return undefined;
-    if (lane.remove(seq) !== undefined || this.#delays.remove(seq)) return { lane, inMemory: true };
+    if (lane.remove(seq) !== undefined || this.#delays.removeStored(row, lane)) return { lane, inMemory: true };
     if (seq <= lane.cursor || seq > lane.last || this.#windows.withdrawn.has(seq)) return undefined;
     this.#windows.withdrawn.add(seq);
     return { lane, inMemory: false };
@@ -226,10 +224,7 @@ export class Withdrawals {
   }
 
   #laneOf(row: JobRow): Lane | undefined {
-    const delayed = this.#delays.get(row.seq);
-    if (delayed !== undefined) return delayed.lane.current;
-    for (const lane of this.#core.linesById.get(row.line)?.lanes.values() ?? []) if (lane.id === row.lane) return lane;
-    return undefined;
+    return this.#delays.laneOf(row.seq) ?? this.#core.lanesById.get(row.lane)?.current;
   }
 
   #recordOf(found: Found): JobRecord | undefined {
@@ -271,17 +266,17 @@ export class Withdrawals {
     const { job } = found;
     const leased = this.#core.leases.get(job.seq);
     if (leased !== undefined) return runningRecord(leased);
-    const delayed = this.#delays.get(job.seq);
+    const dueAt = this.#delays.dueAt(job);
     return {
       ...nameOf(job.line),
-      state: delayed === undefined ? 'waiting' : 'delayed',
+      state: dueAt === undefined ? 'waiting' : 'delayed',
       receipt: job.receipt,
       functionId: job.functionId,
       namespace: job.namespace,
       attempts: job.attempts,
       failures: job.errors === null ? NO_FAILURES : failuresOf(job.errors),
       createdAt: job.createdAt,
-      dueAt: delayed?.due,
+      dueAt,
     };
   }
 }
