@@ -90,8 +90,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     sabotage: {
       store: (store) => ({
         ...store,
-        read: ((name: string, ...args: never[]) =>
-          store.read(name, ...(name === 'page' ? args.map((arg, i) => (i === 1 ? -1 : arg)) : args))),
+        read: (name: string, ...args: never[]) =>
+          store.read(name, ...(name === 'page' ? args.map((arg, i) => (i === 1 ? -1 : arg)) : args)),
       }),
     },
   },
@@ -109,7 +109,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     plant: () => {
       const before = Object.getOwnPropertyDescriptor(Delays.prototype, 'postpone') as PropertyDescriptor;
       Delays.prototype.postpone = function (this: Delays, lane, job) {
-        (before.value as Delays["postpone"]).call(this, lane, job, 0, false);
+        (before.value as Delays['postpone']).call(this, lane, job, 0, false);
       };
       return () => Object.defineProperty(Delays.prototype, 'postpone', before);
     },
@@ -120,7 +120,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     plant: () => {
       const before = Object.getOwnPropertyDescriptor(Delays.prototype, 'remove') as PropertyDescriptor;
       Delays.prototype.remove = function (this: Delays, seq) {
-        return this.get(seq) !== undefined;
+        return this.laneOf(seq) !== undefined;
       };
       return () => Object.defineProperty(Delays.prototype, 'remove', before);
     },

@@ -155,7 +155,12 @@ export class BuiltinCore {
     priority = 0,
     id = this.#nextLane++,
   ): Lane {
-    const lane = new Lane(id, line, { key, functionId: this.#name(functionId), namespace: this.#name(namespace), priority });
+    const lane = new Lane(id, line, {
+      key,
+      functionId: this.#name(functionId),
+      namespace: this.#name(namespace),
+      priority,
+    });
     line.lanes.set(key, lane);
     this.lanesById.set(id, lane);
     return lane;

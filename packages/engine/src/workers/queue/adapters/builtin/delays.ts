@@ -90,7 +90,10 @@ export class Delays {
   }
 
   /** Takes a delayed job out that may be in the store alone. */
-  removeStored(row: { readonly seq: number; readonly due: number | null; readonly delay: number | null }, lane: Lane): boolean {
+  removeStored(
+    row: { readonly seq: number; readonly due: number | null; readonly delay: number | null },
+    lane: Lane,
+  ): boolean {
     if (this.remove(row.seq)) return true;
     const window = row.delay === null ? this.#wall : this.#steady;
     if (row.due === null || !window.forget(row.due, row.seq)) return false;

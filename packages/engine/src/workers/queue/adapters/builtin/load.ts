@@ -6,12 +6,7 @@ import type { Lane } from './lane.js';
 import type { TopicStore } from './topics.js';
 import type { Withdrawals } from './withdraw.js';
 
-export function load(
-  snapshot: Snapshot,
-  core: BuiltinCore,
-  withdrawals: Withdrawals,
-  topics: TopicStore,
-): void {
+export function load(snapshot: Snapshot, core: BuiltinCore, withdrawals: Withdrawals, topics: TopicStore): void {
   for (const row of snapshot.lines) {
     const { name, namespace, functionId } = row;
     const kind = row.isTopic === 1 ? 'subscription' : 'queue';

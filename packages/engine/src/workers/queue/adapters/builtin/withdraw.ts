@@ -167,7 +167,7 @@ export class Withdrawals {
   async #purgeDelayed(line: BuiltinLine, state: JobState): Promise<number> {
     let ended = 0;
     for (const lane of [...line.lanes.values()]) {
-      for (let after = -1; ; ) {
+      for (let after = -1; ;) {
         const due = await this.#core.store.read<DueRow[]>('postponed', lane.id, after, bounds.chunkJobs);
         if (due.length === 0) break;
         after = (due.at(-1) as DueRow).seq;
