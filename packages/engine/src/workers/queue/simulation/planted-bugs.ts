@@ -78,7 +78,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     what: 'a store that takes a batch in pieces',
-    found: /in part/,
+    found: /in part|^I1/,
     sabotage: writes((write, _chance, name, args) => {
       if (name !== 'acceptMany') return write(...args);
       return Promise.all((args[1] as readonly never[]).map((job) => write('acceptWithOptions', job, args[2])));
@@ -116,7 +116,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     what: 'a broker that loses count of what is delayed',
-    found: /^I1|negative/,
+    found: /^I1|negative|is missing/,
     plant: () => {
       const before = Object.getOwnPropertyDescriptor(Delays.prototype, 'remove') as PropertyDescriptor;
       Delays.prototype.remove = function (this: Delays, seq) {
