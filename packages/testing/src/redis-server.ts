@@ -81,6 +81,11 @@ export class RedisServer {
     return ask(this.port, `${words.join(' ')}\r\n`);
   }
 
+  /** Changes a setting of a server that asks for a password. */
+  async change(password: string, name: string, value: string): Promise<void> {
+    await ask(this.port, `AUTH ${password}\r\nCONFIG SET ${name} ${value}\r\n`);
+  }
+
   async stop(): Promise<void> {
     if (this.#process.isRunning) {
       this.goOn();

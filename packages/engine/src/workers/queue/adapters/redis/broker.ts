@@ -300,11 +300,15 @@ class RedisBroker implements Broker {
   /** A new connection, maybe to a server that knows nothing of us. */
   async #attach(session: RedisSession): Promise<void> {
     const lines = [...this.#core.lines.values()];
+    await this.#leases.renew(session);
     await this.#open(
       lines.filter(({ rules }) => rules !== undefined),
       session,
     );
-    for (const line of lines) if (line.consumed) await this.#topics.renew(line, session);
+    for (const line of lines) {
+      if (line.consumed) await this.#topics.renew(line, session);
+      if (line.concurrency > 0) await this.#leases.reclaim(line, session);
+    }
   }
 
   async #open(lines: readonly RedisLine[], session: RedisSession): Promise<void> {

@@ -1,6 +1,6 @@
 /** What this engine runs: signs that it lives, and how each job ended. */
 import type { Timer } from '../../../../core/clock.js';
-import { RedisFailure } from '../../../../redis/index.js';
+import { RedisFailure, type RedisSession } from '../../../../redis/index.js';
 import type { Decision } from '../../job.js';
 import { CHUNK, type RedisCore } from './core.js';
 import type { RedisLease, RedisLine } from './line.js';
@@ -49,7 +49,8 @@ export class Leases {
     }
     core.leases.delete(lease);
     if (kept === undefined) return;
-    if (kept === 0) {
+    // Where the first answer was lost with the connection, the second one says 0 as well.
+    if (kept === 0 && lease.lost) {
       core.host.log.warn(
         'a job ended after its lease: this engine was away from Redis for too long, the job runs again',
         {
@@ -57,7 +58,9 @@ export class Leases {
           receipt: job.receipt,
         },
       );
-    } else if (decision.kind === 'done') core.recordLease(lease, 'done');
+      return;
+    }
+    if (decision.kind === 'done') core.recordLease(lease, 'done');
   }
 
   /** The handler answered after its lease had timed out. */
@@ -67,6 +70,13 @@ export class Leases {
     if (done !== 1) return false;
     this.#core.recordLease(lease, 'done');
     return true;
+  }
+
+  /** After a loss of the connection: what was leased and never heard of goes back. */
+  async reclaim(line: RedisLine, session: RedisSession): Promise<void> {
+    const core = this.#core;
+    const held = [...core.leases].filter((lease) => lease.line === line).map(({ id }) => id);
+    await core.run(core.scripts.reclaim, [line.id, core.engine, ...held], session);
   }
 
   /** Gives everything back without a charge. */
@@ -94,7 +104,7 @@ export class Leases {
   }
 
   /** Renews what this engine has. Leases that others have are not renewed: their ends are ignored. */
-  async renew(): Promise<void> {
+  async renew(session?: RedisSession): Promise<void> {
     const core = this.#core;
     const lines = [...core.lines.values()].filter(({ consumed }) => consumed).map(({ id }) => id);
     const leases = [...core.leases].filter(({ lost }) => !lost);
@@ -103,14 +113,9 @@ export class Leases {
       const own = i === 0 ? lines : [];
       if (some.length === 0 && own.length === 0) return;
       try {
-        const lost = (await core.run(core.scripts.renew, [
-          core.engine,
-          core.leaseMs,
-          CONSUMER_GONE_MS,
-          own.length,
-          ...own,
-          ...some.flatMap(({ line, id, number }) => [line.id, id, number]),
-        ])) as number[];
+        const signs = [core.engine, core.leaseMs, CONSUMER_GONE_MS, own.length, ...own];
+        const held = some.flatMap(({ line, id, number }) => [line.id, id, number]);
+        const lost = (await core.run(core.scripts.renew, [...signs, ...held], session)) as number[];
         for (const at of lost) this.#lose(some[at] as RedisLease);
       } catch (error) {
         if (error instanceof RedisFailure) return;

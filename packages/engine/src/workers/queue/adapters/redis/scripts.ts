@@ -17,6 +17,7 @@ const BODIES = {
   done: [lease.DONE, 'full'],
   postpone: [lease.POSTPONE, 'full'],
   dead: [lease.DEAD, 'full'],
+  reclaim: [lease.RECLAIM, 'full'],
   renew: [lease.RENEW, 'full'],
   finishLate: [lease.FINISH_LATE, 'full'],
   open: [house.OPEN, 'full'],

@@ -227,3 +227,28 @@ refresh(L, lane, serial)
 wake(L)
 return 1
 `;
+
+/**
+ * line, engine, then the jobs that it holds. What it leased without hearing of it (the answer of a fetch was
+ * lost with the connection) goes back. Answers how many.
+ */
+export const RECLAIM = `
+local L, t = ARGV[1], now()
+local serial = isSerial(L)
+local held = {}
+for i = 3, #ARGV do held[ARGV[i]] = true end
+local count = 0
+for _, id in ipairs(call('ZRANGE', P .. 'x:' .. L, 0, -1)) do
+  if not held[id] then
+    local j = call('HMGET', P .. 'j:' .. id, 'own_by', 'n', 'pl')
+    if j[1] == ARGV[2] then
+      call('ZREM', P .. 'x:' .. L, id)
+      call('HINCRBY', P .. 'n:' .. L .. ':' .. j[2], 'run', -1)
+      place(L, id, j[2], j[3], 0, t, serial)
+      count = count + 1
+    end
+  end
+end
+if count > 0 then wake(L) end
+return count
+`;
