@@ -76,14 +76,14 @@ export class RedisServer {
     this.#process.signal('SIGCONT');
   }
 
-  /** Sends one command in the inline form, e.g. `config('SET', 'maxmemory', '1')`; answers the raw reply. */
+  /** Sends one command, e.g. `command('CONFIG', 'SET', 'maxmemory', '1')`; answers the raw reply. */
   command(...words: readonly string[]): Promise<string> {
-    return ask(this.port, `${words.join(' ')}\r\n`);
+    return ask(this.port, encoded(words));
   }
 
   /** Changes a setting of a server that asks for a password. */
   async change(password: string, name: string, value: string): Promise<void> {
-    await ask(this.port, `AUTH ${password}\r\nCONFIG SET ${name} ${value}\r\n`);
+    await ask(this.port, encoded(['AUTH', password]) + encoded(['CONFIG', 'SET', name, value]));
   }
 
   async stop(): Promise<void> {
@@ -93,6 +93,11 @@ export class RedisServer {
     }
     await this.#folder.remove();
   }
+}
+
+function encoded(words: readonly string[]): string {
+  const parts = words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`);
+  return `*${words.length}\r\n${parts.join('')}`;
 }
 
 function ask(port: number, text: string): Promise<string> {

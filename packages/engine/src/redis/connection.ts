@@ -169,9 +169,9 @@ export class RedisConnection implements RedisSession {
     return this.#guarded(this.#redis.publish(channel, text));
   }
 
-  /** Resolves when it is ready, closed, or after so many milliseconds: is it ready? */
+  /** Resolves when it is ready and listens, is closed, or after so many milliseconds: is it ready? */
   async whenReady(timeoutMs: number): Promise<boolean> {
-    if (this.#state !== 'ready' && this.#state !== 'closed') {
+    if (!this.#isUp && this.#state !== 'closed') {
       await new Promise<void>((go) => {
         const done = (): void => {
           clearTimeout(timer);
@@ -188,6 +188,7 @@ export class RedisConnection implements RedisSession {
   /** Listens to a channel, also on every later connection. Resolves when the server has it, if it is there. */
   async subscribe(channel: string): Promise<void> {
     this.#channels.add(channel);
+    if (this.#state === 'ready') await this.whenReady(ANSWER_TIMEOUT_MS);
     if (this.#listening) await this.#listener?.subscribe(channel).catch(() => this.#listener?.disconnect(true));
   }
 
@@ -203,7 +204,7 @@ export class RedisConnection implements RedisSession {
     this.#probing?.cancel();
     this.#redis.disconnect();
     this.#listener?.disconnect();
-    for (const go of [...this.#waiters]) go();
+    this.#release();
   }
 
   async #run(script: RedisScript, key: string, args: readonly (string | number)[]): Promise<unknown> {
@@ -273,7 +274,7 @@ export class RedisConnection implements RedisSession {
       this.#refusal = undefined;
       if (this.#told) log.info('Redis is back', { worker, redis: this.#address });
       this.#told = false;
-      for (const go of [...this.#waiters]) go();
+      if (this.#isUp) this.#release();
       this.#options.ready?.();
     } catch (error) {
       this.#failed(error as Error);
@@ -291,10 +292,19 @@ export class RedisConnection implements RedisSession {
     try {
       if (this.#channels.size > 0) await this.#listener?.subscribe(...this.#channels);
       this.#listening = true;
+      if (this.#isUp) this.#release();
       if (this.#state === 'ready') this.#options.ready?.();
     } catch {
       this.#listener?.disconnect(true);
     }
+  }
+
+  get #isUp(): boolean {
+    return this.#state === 'ready' && (this.#listener === undefined || this.#listening);
+  }
+
+  #release(): void {
+    for (const go of [...this.#waiters]) go();
   }
 
   #lost(why: string): void {
