@@ -5,7 +5,7 @@ import type { OpenStoreOptions, Storage, StorageHealth, Store, StoreValue } from
 import { StorageThreads } from '../../../storage/index.js';
 import { ValueCache } from '../../../values/index.js';
 import { cacheId, openKv } from './kv.js';
-import { stateSuite } from './suite.js';
+import { stateSuite } from './suite/index.js';
 
 /** The real storage, with answers that can be held back after the operation is done. */
 class HeldStorage implements Storage {

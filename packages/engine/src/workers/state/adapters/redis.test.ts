@@ -6,7 +6,7 @@ import type { WorkerHost } from '../../../core/worker-host.js';
 import { readUpdateOps } from '../../../values/index.js';
 import type { StateAdapter } from './index.js';
 import { openRedisState } from './redis.js';
-import { stateSuite } from './suite.js';
+import { stateSuite } from './suite/index.js';
 
 const CONTEXT = { traceparent: undefined, baggage: undefined, metadata: undefined };
 

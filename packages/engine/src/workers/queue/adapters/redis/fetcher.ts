@@ -11,7 +11,7 @@
  */
 import { toErrorBody } from '@trine/protocol';
 import { RedisFailure } from '../../../../redis/index.js';
-import type { RedisCore } from './core.js';
+import type { EndedRow, RedisCore } from './core.js';
 import { jobFrom, lineFunction, type RedisLease, type RedisLine } from './line.js';
 
 /** A line is looked at this often even if nobody says anything, in milliseconds. */
@@ -29,6 +29,7 @@ type Fetched = readonly [
   number,
   number,
   readonly (readonly [string, number, (string | null)[]])[],
+  readonly EndedRow[],
 ];
 
 export class Fetcher {
@@ -119,7 +120,7 @@ export class Fetcher {
         const live = line.functions.filter(
           ({ functionId, namespace }) => core.events.missing(line, functionId, namespace) === undefined,
         );
-        const [version, functions, nextMs, paused, jobs] = (await core.run(core.scripts.fetch, [
+        const [version, functions, nextMs, paused, jobs, expired] = (await core.run(core.scripts.fetch, [
           line.id,
           core.engine,
           line.version,
@@ -128,6 +129,7 @@ export class Fetcher {
           MAX_FETCH_BYTES,
           ...live.map(({ key }) => key),
         ])) as Fetched;
+        for (const row of expired) core.record(line, row, 'expired');
         if (version !== line.version) {
           line.functions = functions.map(lineFunction);
           line.version = version;

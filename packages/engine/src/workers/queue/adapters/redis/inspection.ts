@@ -8,8 +8,11 @@ import { pairs, type TopicStore } from './topics.js';
 
 const STATES: Readonly<Record<string, JobState>> = { r: 'waiting', d: 'delayed', l: 'running', x: 'dead' };
 
-type Found = readonly [string | number, JobRecord['kind'], string, string | readonly (string | null)[]];
-type Stats = readonly [number, number, number, number, number, string, string, string, string, string[]];
+type Found =
+  | readonly [string | number, JobRecord['kind'], string, string | readonly (string | null)[]]
+  /** A job whose time was over: line, and what is told of it. */
+  | readonly [0, string, EndedRow];
+type Stats = readonly [number, number, number, number, number, string, string, string, string, string[], EndedRow[]];
 
 export class Inspection {
   readonly #core: RedisCore;
@@ -32,13 +35,14 @@ export class Inspection {
     )) as Stats[];
     for (const [
       i,
-      [count, delayed, leased, dead, bytes, paused, offline, ended, expired, functions],
+      [count, delayed, leased, dead, bytes, paused, offline, ended, expired, functions, told],
     ] of rows.entries()) {
       const line = lines[i] as RedisLine;
       line.paused = paused === '1';
       line.offlineSince = offline === '' ? undefined : Number(offline);
       line.endedAt = ended === '' ? undefined : Number(ended);
       line.expired = Number(expired);
+      for (const row of told) core.record(line, row, 'expired');
       // What is at hand has a lease and does not run.
       const atHand = Math.min(line.atHand.length, leased);
       const waiting = count - delayed - leased + atHand;
@@ -63,6 +67,11 @@ export class Inspection {
     const ended = this.#core.ended.get(receipt);
     const found = (await this.#core.run(this.#core.scripts.find, [receipt])) as Found | null;
     if (found === null) return ended ?? this.#core.ended.get(receipt);
+    if (found.length === 3) {
+      const line = this.#core.lines.get(found[1]);
+      if (line !== undefined) this.#core.record(line, found[2], 'expired');
+      return this.#core.ended.get(receipt);
+    }
     const [, kind, name, fields] = found;
     if (typeof fields === 'string') return ended ?? keptRecord(receipt, kind, name, fields);
     const [, state, own_receipt, key, attempts, failures, createdAt, due, started, failedAt, error, code] = fields;

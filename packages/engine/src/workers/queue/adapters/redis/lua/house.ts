@@ -76,16 +76,17 @@ end
 return answers
 `;
 
-/** Lines. For each: n, delayed, running, dead, bytes, paused, offline, ended, expired, functions with their counts. */
+/** Lines. For each: n, delayed, running, dead, bytes, paused, offline, ended, expired, functions with their counts, what is told of jobs that expired. */
 export const STATS = `
 local t = now()
 local answers = {}
 for i = 1, #ARGV do
   local L = ARGV[i]
-  tidy(L, t, isSerial(L))
+  local expired = {}
+  tidy(L, t, isSerial(L), expired)
   local f = call('HMGET', P .. 'l:' .. L, 'n', 'b', 'pau', 'off', 'end', 'exp')
   answers[i] = { tonumber(f[1] or 0), call('ZCARD', P .. 'd:' .. L), call('ZCARD', P .. 'x:' .. L), call('ZCARD', P .. 'z:' .. L),
-    tonumber(f[2] or 0), f[3] or '', f[4] or '', f[5] or '', f[6] or '0', call('HGETALL', P .. 'f:' .. L) }
+    tonumber(f[2] or 0), f[3] or '', f[4] or '', f[5] or '', f[6] or '0', call('HGETALL', P .. 'f:' .. L), expired }
 end
 return answers
 `;

@@ -9,8 +9,10 @@ const ADD = `
 local function add(a, t)
   local L = a(1)
   local line = call('HMGET', P .. 'l:' .. L, 'kind', 'ser')
+  local serial = line[2] == '1'
   local key = optional(a(17))
   if key then
+    tidy(L, t, serial)
     local owner = call('GET', P .. 'u:' .. L .. ':' .. key)
     if owner then
       local at = owner:find(':', 1, true)
@@ -18,7 +20,6 @@ local function add(a, t)
       if free == 0 or free > t then return { owner:sub(at + 1), 1 } end
     end
   end
-  local serial = line[2] == '1'
   local id = newId()
   local receipt = some(a(3)) or receiptFor(a(2), id)
   local group = optional(a(5))

@@ -1,9 +1,18 @@
 /** Single jobs, what waits, and dead letters. */
 
-/** receipt. Answers state, line and fields of a job, or what is on record of an ended one. */
+/**
+ * receipt. Answers id, kind, name and fields of a job, or what is on record of an ended one, or line and what
+ * is told of one whose time is over.
+ */
 export const FIND = `
 local id = jobOf(ARGV[1])
 if id then
+  local own = call('HMGET', P .. 'j:' .. id, 'l', 's', 'e')
+  if own[3] and (own[2] == 'r' or own[2] == 'd') and tonumber(own[3]) <= now() then
+    local told = {}
+    expire(own[1], id, now(), isSerial(own[1]), told)
+    return { 0, own[1], told[1] }
+  end
   local j = call('HMGET', P .. 'j:' .. id, 'l', 's', 'r', 'k', 'a', 'er', 'c', 'due', 'st', 'fa', 'error', 'code', 'own_by', 'ln')
   if j[1] then
     local line = call('HMGET', P .. 'l:' .. j[1], 'kind', 'name')

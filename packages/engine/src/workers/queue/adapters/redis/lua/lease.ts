@@ -35,15 +35,16 @@ local lk = P .. 'l:' .. L
 local line = call('HMGET', lk, 'kind', 'ser', 'pau', 'rm', 'rp', 'km', 'kp', 'gc')
 if not line[1] then return redis.error_reply('NOLINE the line is not known') end
 local serial = line[2] == '1'
-tidy(L, t, serial)
+local expired = {}
+tidy(L, t, serial, expired)
 local version = call('HGET', lk, 'fv') or '0'
 local functions = {}
 if version ~= ARGV[3] then functions = call('HKEYS', P .. 'f:' .. L) end
 local jobs = {}
-if version ~= ARGV[3] then return { version, functions, 0, 0, jobs } end
+if version ~= ARGV[3] then return { version, functions, 0, 0, jobs, expired } end
 if line[3] == '1' then
   call('HSET', lk, 'w', '1')
-  return { version, functions, -1, 1, jobs }
+  return { version, functions, -1, 1, jobs, expired }
 end
 for _, lane in ipairs(call('ZRANGEBYSCORE', P .. 'k:' .. L, '-inf', t, 'LIMIT', 0, 500)) do
   call('ZREM', P .. 'k:' .. L, lane)
@@ -95,9 +96,7 @@ while count < want and bytes < maxBytes do
   local blocked = 0
   if keyMax > 0 and own[1] then blocked = waitOf(P .. 's:' .. L .. ':' .. own[1], keyMax, keyPer) end
   if own[2] and tonumber(own[2]) <= t then
-    pull(L, id, serial)
-    endJob(L, id, t, 'expired')
-    refresh(L, lane, serial)
+    expire(L, id, t, serial, expired)
   elseif blocked > 0 then
     call('HSET', P .. 'n:' .. L .. ':' .. lane, 'blk', '1')
     call('ZADD', P .. 'k:' .. L, t + blocked, lane)
@@ -131,7 +130,7 @@ if count < want then
     if first[1] then soon(math.max(0, tonumber(first[2]) - t)) end
   end
 end
-return { version, functions, next, 0, jobs }
+return { version, functions, next, 0, jobs, expired }
 `;
 
 /** Does the lease still hold? */

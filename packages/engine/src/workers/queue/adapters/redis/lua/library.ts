@@ -211,8 +211,16 @@ end
 
 local function isSerial(L) return call('HGET', P .. 'l:' .. L, 'ser') == '1' end
 
+-- A job that did not start in time. What is told of it goes to 'told', if anybody listens.
+local function expire(L, id, t, serial, told)
+  local lane = pull(L, id, serial)
+  local row = endJob(L, id, t, 'expired')
+  refresh(L, lane, serial)
+  if told then told[#told + 1] = row end
+end
+
 -- What time has brought: leases that ended, delays that are over, jobs that expired.
-local function tidy(L, t, serial)
+local function tidy(L, t, serial, told)
   for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'x:' .. L, '-inf', t, 'LIMIT', 0, 200)) do
     local jk = P .. 'j:' .. id
     local j = call('HMGET', jk, 'n', 'pl')
@@ -237,11 +245,7 @@ local function tidy(L, t, serial)
   for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'e:' .. L, '-inf', t, 'LIMIT', 0, 200)) do
     call('ZREM', P .. 'e:' .. L, id)
     local s = call('HGET', P .. 'j:' .. id, 's')
-    if s == 'r' or s == 'd' then
-      local lane = pull(L, id, serial)
-      endJob(L, id, t, 'expired')
-      refresh(L, lane, serial)
-    end
+    if s == 'r' or s == 'd' then expire(L, id, t, serial, told) end
   end
 end
 

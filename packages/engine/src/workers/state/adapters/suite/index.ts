@@ -1,7 +1,7 @@
 /** What every place of state keeps: an adapter's own test file calls `stateSuite`. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readUpdateOps } from '../../../values/index.js';
-import type { StateAdapter } from './index.js';
+import { readUpdateOps } from '../../../../values/index.js';
+import type { StateAdapter } from '../index.js';
 
 /** A fresh, empty place for one test. */
 export interface StatePlaceForTests {
