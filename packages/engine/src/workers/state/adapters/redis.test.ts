@@ -38,9 +38,9 @@ describe.skipIf(redisServerProgram === undefined)('on a Redis server (needs redi
     const [one, other] = [await open('shared'), await open('shared')];
     const ops = readUpdateOps('state::update', '[{"type":"increment","path":"n","by":1}]');
     const answers = await Promise.all(
-      Array.from({ length: 200 }, (_, i) => [one, other][i % 2]?.update('s', 'k', ops, undefined, CONTEXT)),
+      Array.from({ length: 200 }, (_, i) => (i % 2 === 0 ? one : other).update('s', 'k', ops, undefined, CONTEXT)),
     );
-    const values = answers.map((answer) => (answer !== undefined && 'value' in answer ? answer.value : ''));
+    const values = answers.map((answer) => ('value' in answer ? answer.value : ''));
     expect(new Set(values).size).toBe(200);
     expect(await one.get('s', 'k', CONTEXT)).toBe('{"n":200}');
     expect(await other.set('s', 'k', '1', CONTEXT)).toBe('{"n":200}');
