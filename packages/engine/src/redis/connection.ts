@@ -93,6 +93,7 @@ export class RedisConnection implements RedisSession {
         connectionName: `trine-${name}`,
         connectTimeout: CONNECT_TIMEOUT_MS,
         commandTimeout: ANSWER_TIMEOUT_MS,
+        enableAutoPipelining: true,
         // Nothing is kept for a server that is away, and nothing is asked twice.
         enableOfflineQueue: false,
         autoResendUnfulfilledCommands: false,

@@ -13,6 +13,7 @@ export const redisUrl = z
   .refine((text) => URL.canParse(text) && SCHEMES.includes(new URL(text).protocol), {
     message: 'must be a URL like redis://user:password@host:6379/0 (rediss:// for TLS)',
   })
+  .nullish()
   .describe(
     `The server: \`redis://user:password@host:port/database\`, \`rediss://\` for TLS. Default \`${DEFAULT_REDIS_URL}\`.`,
   );
@@ -21,6 +22,7 @@ export const redisUrl = z
 export const redisPrefix = z
   .string()
   .regex(/^[^{}\s]{1,64}$/, 'must be 1 to 64 characters without braces and spaces')
+  .nullish()
   .describe(
     `Names of all keys begin with \`{prefix}:\`: engines that share it share everything. Default \`${DEFAULT_PREFIX}\`.`,
   );

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { redisUrl } from '../../redis/index.js';
 
-const redisConfig = z.strictObject({ redis_url: redisUrl.nullish() });
+const redisConfig = z.strictObject({ redis_url: redisUrl });
 
 export const pubsubConfig = z
   .strictObject({

@@ -24,7 +24,7 @@ const bridgeConfig = z.strictObject({
     .describe("The other engine's worker port. Default `ws://localhost:49134`. State is kept there."),
 });
 
-const redisConfig = z.strictObject({ redis_url: redisUrl.nullish(), prefix: redisPrefix.nullish() });
+const redisConfig = z.strictObject({ redis_url: redisUrl, prefix: redisPrefix });
 
 export const stateConfig = z
   .strictObject({

@@ -7,8 +7,8 @@ const MIN_LEASE_MS = 3_000;
 const MAX_LEASE_MS = 600_000;
 
 export const redisConfig = z.strictObject({
-  redis_url: redisUrl.nullish(),
-  prefix: redisPrefix.nullish(),
+  redis_url: redisUrl,
+  prefix: redisPrefix,
   lease_ms: z
     .number()
     .int()
