@@ -17,6 +17,12 @@ export const MAX_HELD_TOPICS = 10_000;
 /** Share of a backlog's bound below which a warning may come again. */
 const BACKLOG_CALM = 0.4;
 
+/** Messages that one step of a sweep drops, see `SWEEP_HELD`. */
+const SWEPT_AT_ONCE = 1_000;
+
+/** line, waiting, bytes, expired just now */
+type NearlyFull = readonly [string, number, number, number];
+
 export class TopicStore {
   readonly #core: RedisCore;
   readonly #fetcher: Fetcher;
@@ -92,22 +98,11 @@ export class TopicStore {
 
   async publish(message: Message): Promise<void> {
     const core = this.#core;
-    const { topic, data, traceparent, baggage, createdAt } = message;
-    const answer = await core.run(core.scripts.publish, [
-      topic,
-      data,
-      traceparent ?? '',
-      baggage ?? '',
-      createdAt,
-      data.length,
-      core.receiptHead(),
-      core.events.topicRules(topic).replayRetentionMs,
-      MAX_HELD_MESSAGES,
-      MAX_HELD_BYTES,
-      MAX_HELD_TOPICS,
-    ]);
-    if (typeof answer === 'string') throw topicBacklogFull(topic, answer);
-    for (const [id, waiting, bytes, expired] of answer as [string, number, number, number][]) {
+    let answer = await this.#publish(message);
+    // Full: what was held for a day makes room.
+    if (typeof answer === 'string' && (await this.#sweepHeld(message.topic)) > 0) answer = await this.#publish(message);
+    if (typeof answer === 'string') throw topicBacklogFull(message.topic, answer);
+    for (const [id, waiting, bytes, expired] of answer) {
       const line = core.lines.get(id);
       if (line !== undefined) this.#warn(line, waiting, bytes, expired);
     }
@@ -140,12 +135,7 @@ export class TopicStore {
     const core = this.#core;
     const { scripts } = core;
     for (const topic of (await this.held()).keys()) {
-      const expired = await this.#repeat(
-        async () => (await core.run(scripts.sweepHeld, [topic, HELD_RETENTION_MS])) as number,
-        1_000,
-      );
-      if (expired > 0)
-        core.host.log.warn('messages of a topic expired: nobody subscribed within a day', { topic, expired });
+      await this.#sweepHeld(topic);
     }
     for (const topic of (await core.run(scripts.kept, [])) as string[]) {
       const { replayRetentionMs } = core.events.topicRules(topic);
@@ -183,6 +173,35 @@ export class TopicStore {
       for (const row of rows) core.record(line, row, state);
       return rows.length;
     }, CHUNK);
+  }
+
+  /** Answers why nothing more can be held, or the subscriptions that are nearly full. */
+  async #publish({ topic, data, traceparent, baggage, createdAt }: Message): Promise<string | NearlyFull[]> {
+    const core = this.#core;
+    return (await core.run(core.scripts.publish, [
+      topic,
+      data,
+      traceparent ?? '',
+      baggage ?? '',
+      createdAt,
+      data.length,
+      core.receiptHead(),
+      core.events.topicRules(topic).replayRetentionMs,
+      MAX_HELD_MESSAGES,
+      MAX_HELD_BYTES,
+      MAX_HELD_TOPICS,
+    ])) as string | NearlyFull[];
+  }
+
+  async #sweepHeld(topic: string): Promise<number> {
+    const core = this.#core;
+    const expired = await this.#repeat(
+      async () => (await core.run(core.scripts.sweepHeld, [topic, HELD_RETENTION_MS])) as number,
+      SWEPT_AT_ONCE,
+    );
+    if (expired > 0)
+      core.host.log.warn('messages of a topic expired: nobody subscribed within a day', { topic, expired });
+    return expired;
   }
 
   /** Runs a chunk after the other until one is not full. */
