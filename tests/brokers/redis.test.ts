@@ -71,6 +71,11 @@ describe.skipIf(redisServerProgram === undefined)('the queue on Redis (needs red
       const lines = await own.call<unknown[]>('engine::queue::subscriptions', { topic: 'orders' });
       return lines.length === 1;
     });
+    expect(await own.call('engine::queue::list_topics', {})).toContainEqual({
+      name: 'orders',
+      broker_type: 'redis',
+      subscriber_count: 1,
+    });
     await worker.trigger({ function_id: 'iii::durable::publish', payload: { topic: 'orders', data: { total: 3 } } });
     await waitFor(() => heard.length === 1);
     expect(heard).toEqual([{ total: 3 }]);
@@ -248,10 +253,43 @@ describe.skipIf(redisServerProgram === undefined)('the queue on Redis (needs red
       function_id: 'test::job',
       config: { topic: 't' },
     }).ready;
+    await engine.enqueue('first');
+    await waitFor(() => seen.length === 1);
     await server.command('FLUSHALL');
-    await engine.enqueue('job');
+    engine.client.registerFunction('test::other', (data: unknown) => (seen.push(data), null));
+    await engine.enqueue('job', 'test::other');
     await engine.call('iii::durable::publish', { topic: 't', data: 'message' });
-    await waitFor(() => seen.length === 2);
-    expect(seen.sort()).toEqual(['job', 'message']);
+    await waitFor(() => seen.length === 3);
+    expect(seen.sort()).toEqual(['first', 'job', 'message']);
+  });
+
+  it('lets workers come and go while the server is away', async () => {
+    const own = await RedisServer.start();
+    beds.push(own);
+    const engine = await bed(queueOn(own.url));
+    const subscribe = (id: string): ReturnType<typeof engine.client.registerTrigger> => {
+      engine.client.registerFunction(id, (data: unknown) => (seen.push([id, data]), null));
+      return engine.client.registerTrigger({ type: 'durable:subscriber', function_id: id, config: { topic: 't' } });
+    };
+    const seen: unknown[] = [];
+    const leaving = subscribe('test::leaves');
+    await leaving.ready;
+    await own.kill();
+    await waitFor(async () => (await engine.health()).details.state === 'unreachable');
+    const coming = subscribe('test::comes');
+    leaving.unregister();
+    await coming.ready;
+    await own.restart();
+    await waitFor(async () => (await engine.health()).details.state === 'ready');
+    await engine.call('iii::durable::publish', { topic: 't', data: 1 });
+    await waitFor(() => seen.length === 1);
+    expect(seen).toEqual([['test::comes', 1]]);
+    const lines = await engine.call<{ function_id: string; state: string }[]>('engine::queue::subscriptions', {
+      topic: 't',
+    });
+    expect(lines.map(({ function_id, state }) => [function_id, state]).sort()).toEqual([
+      ['test::comes', 'live'],
+      ['test::leaves', 'ended'],
+    ]);
   });
 });

@@ -88,8 +88,9 @@ class RedisBroker implements Broker {
     this.#fetcher = new Fetcher(core);
     this.#leases = new Leases(core);
     this.#topics = new TopicStore(core, this.#fetcher);
-    this.#intake = new Intake(core, () => this.#attach(core.connection));
+    this.#intake = new Intake(core);
     this.#dead = new DeadStore(core);
+    core.reopen = () => this.#attach(core.connection);
     this.#inspection = new Inspection(core, this.#fetcher, this.#topics);
   }
 
@@ -300,7 +301,9 @@ class RedisBroker implements Broker {
   /** A new connection, maybe to a server that knows nothing of us. */
   async #attach(session: RedisSession): Promise<void> {
     const lines = [...this.#core.lines.values()];
+    for (const line of lines) line.version = ''; // of another server, maybe
     await this.#leases.renew(session);
+    await this.#topics.leaveAll(session);
     await this.#open(
       lines.filter(({ rules }) => rules !== undefined),
       session,

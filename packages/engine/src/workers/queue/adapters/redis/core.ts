@@ -32,7 +32,10 @@ export class RedisCore {
   readonly leases = new Set<RedisLease>();
   readonly ended = new EndedJobs();
   readonly #settling = new Set<Promise<unknown>>();
+  #reopening: Promise<void> | undefined;
   connection!: RedisConnection;
+  /** Makes the lines on a server that does not know them. */
+  reopen!: () => Promise<void>;
   draining = false;
   stopped = false;
 
@@ -52,6 +55,18 @@ export class RedisCore {
     session: RedisSession = this.connection,
   ): Promise<unknown> {
     return session.run(script, this.base, args);
+  }
+
+  /** Runs something that needs the lines; where the server has lost them, they are made again first. */
+  async withLines<T>(run: () => Promise<T>): Promise<T> {
+    try {
+      return await run();
+    } catch (error) {
+      if (!(error instanceof RedisFailure) || !error.message.includes('NOLINE')) throw error;
+      this.#reopening ??= this.reopen().finally(() => (this.#reopening = undefined));
+      await this.#reopening;
+      return run();
+    }
   }
 
   /**

@@ -117,18 +117,7 @@ export class Fetcher {
     const core = this.#core;
     try {
       for (;;) {
-        const live = line.functions.filter(
-          ({ functionId, namespace }) => core.events.missing(line, functionId, namespace) === undefined,
-        );
-        const [version, functions, nextMs, paused, jobs, expired] = (await core.run(core.scripts.fetch, [
-          line.id,
-          core.engine,
-          line.version,
-          want,
-          core.leaseMs,
-          MAX_FETCH_BYTES,
-          ...live.map(({ key }) => key),
-        ])) as Fetched;
+        const [version, functions, nextMs, paused, jobs, expired] = await core.withLines(() => this.#ask(line, want));
         for (const row of expired) core.record(line, row, 'expired');
         if (version !== line.version) {
           line.functions = functions.map(lineFunction);
@@ -161,6 +150,22 @@ export class Fetcher {
       }
       return -1;
     }
+  }
+
+  async #ask(line: RedisLine, want: number): Promise<Fetched> {
+    const core = this.#core;
+    const live = line.functions.filter(
+      ({ functionId, namespace }) => core.events.missing(line, functionId, namespace) === undefined,
+    );
+    return (await core.run(core.scripts.fetch, [
+      line.id,
+      core.engine,
+      line.version,
+      want,
+      core.leaseMs,
+      MAX_FETCH_BYTES,
+      ...live.map(({ key }) => key),
+    ])) as Fetched;
   }
 
   #later(line: RedisLine, nextMs: number): void {

@@ -13,13 +13,10 @@ export const MAX_PENDING_LENGTH = 64 * 1024 * 1024;
 
 export class Intake {
   readonly #core: RedisCore;
-  readonly #reopen: () => Promise<void>;
   #pending = 0;
 
-  /** @param reopen - makes the lines again on a server that does not know them */
-  constructor(core: RedisCore, reopen: () => Promise<void>) {
+  constructor(core: RedisCore) {
     this.#core = core;
-    this.#reopen = reopen;
   }
 
   async acceptMany(jobs: readonly { readonly line: RedisLine; readonly job: NewJob }[]): Promise<Accepted[]> {
@@ -34,21 +31,10 @@ export class Intake {
     const args = jobs.flatMap(({ line, job }) => this.#argsOf(line, job));
     this.#pending += length;
     try {
-      const answers = (await this.withLines(() => core.run(core.scripts.accept, args))) as [string, number][];
+      const answers = (await core.withLines(() => core.run(core.scripts.accept, args))) as [string, number][];
       return answers.map(([receipt, taken]) => ({ receipt, deduplicated: taken === 1 }));
     } finally {
       this.#pending -= length;
-    }
-  }
-
-  /** Runs something that needs the lines; on a server that forgot them, a second time. */
-  async withLines<T>(run: () => Promise<T>): Promise<T> {
-    try {
-      return await run();
-    } catch (error) {
-      if (!(error instanceof RedisFailure) || !error.message.includes('NOLINE')) throw error;
-      await this.#reopen();
-      return run();
     }
   }
 

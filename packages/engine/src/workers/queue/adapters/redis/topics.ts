@@ -26,6 +26,7 @@ type NearlyFull = readonly [string, number, number, number];
 export class TopicStore {
   readonly #core: RedisCore;
   readonly #fetcher: Fetcher;
+  readonly #leaving = new Map<RedisLine, 'offline' | 'ended'>();
 
   constructor(core: RedisCore, fetcher: Fetcher) {
     this.#core = core;
@@ -87,13 +88,23 @@ export class TopicStore {
     this.#fetcher.look(line);
   }
 
+  /** Where Redis is away it is told on the next connection: nobody waits for it. */
   async leave(line: RedisLine, how: 'offline' | 'ended'): Promise<void> {
     line.consumed = false;
-    const answer = await this.#core.persist(this.#core.scripts.leave, [line.id, this.#core.engine, how]);
-    if (answer === undefined) return;
-    const [offline, ended] = answer as string[];
-    line.offlineSince = offline ? Number(offline) : undefined;
-    line.endedAt = ended ? Number(ended) : undefined;
+    try {
+      await this.#leave(line, how, this.#core.connection);
+    } catch (error) {
+      if (!(error instanceof RedisFailure)) throw error;
+      this.#leaving.set(line, how);
+    }
+  }
+
+  /** Tells of the subscriptions that were left while Redis was away, unless this engine serves them again. */
+  async leaveAll(session: RedisSession): Promise<void> {
+    for (const [line, how] of [...this.#leaving]) {
+      if (!line.consumed) await this.#leave(line, how, session);
+      this.#leaving.delete(line);
+    }
   }
 
   async publish(message: Message): Promise<void> {
@@ -173,6 +184,13 @@ export class TopicStore {
       for (const row of rows) core.record(line, row, state);
       return rows.length;
     }, CHUNK);
+  }
+
+  async #leave(line: RedisLine, how: 'offline' | 'ended', session: RedisSession): Promise<void> {
+    const core = this.#core;
+    const [offline, ended] = (await core.run(core.scripts.leave, [line.id, core.engine, how], session)) as string[];
+    line.offlineSince = offline ? Number(offline) : undefined;
+    line.endedAt = ended ? Number(ended) : undefined;
   }
 
   /** Answers why nothing more can be held, or the subscriptions that are nearly full. */
