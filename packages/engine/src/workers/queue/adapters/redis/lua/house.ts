@@ -16,7 +16,7 @@ for at = 0, #ARGV - 1, ${QUEUE_ARGS} do
   call('SADD', P .. 'lines', L)
   call('HSET', lk, 'kind', 'queue', 'name', ARGV[at + 2], 'ns', '', 'fn', '', 'ser', ARGV[at + 3], 'rm', ARGV[at + 4], 'rp', ARGV[at + 5],
     'km', ARGV[at + 6], 'kp', ARGV[at + 7], 'gc', ARGV[at + 8], 'kem', ARGV[at + 9], 'kec', ARGV[at + 10], 'kd', ARGV[at + 11])
-  call('HSETNX', lk, 'since', call('INCR', P .. 'ids'))
+  call('HSETNX', lk, 'since', newId())
   local serial = ARGV[at + 3] == '1'
   if before[1] and before[1] ~= ARGV[at + 3] then
     for _, lane in ipairs(call('SMEMBERS', P .. 'a:' .. L)) do refresh(L, lane, serial) end

@@ -175,7 +175,7 @@ call('SADD', P .. 'lines', L)
 call('SADD', P .. 't:' .. topic, L)
 call('HSET', P .. 'l:' .. L, 'kind', 'subscription', 'name', topic, 'ns', ARGV[3], 'fn', ARGV[4], 'set', ARGV[5], 'ser', ARGV[6],
   'ma', ARGV[7], 'bo', ARGV[8], 'fnk', fn, 'mxb', ARGV[9], 'mxs', ARGV[10])
-call('HSETNX', P .. 'l:' .. L, 'since', call('INCR', P .. 'ids'))
+call('HSETNX', P .. 'l:' .. L, 'since', newId())
 call('HDEL', P .. 'l:' .. L, 'off', 'end')
 call('HSET', P .. 'c:' .. L, ARGV[11], string.format('%.0f', t + tonumber(ARGV[12])))
 local held = call('LRANGE', P .. 'h:' .. topic, 0, -1)

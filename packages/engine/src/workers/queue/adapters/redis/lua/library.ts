@@ -260,8 +260,14 @@ local function jobOf(receipt)
   return call('GET', P .. 'i:' .. receipt) or nil
 end
 
+-- Numbers begin at the time of the first: a server that lost its data does not give them out again.
 local function newId()
-  return string.format('%.0f', call('INCR', P .. 'ids'))
+  local id = call('INCR', P .. 'ids')
+  if id < 1000000000000 then
+    id = now()
+    call('SET', P .. 'ids', string.format('%.0f', id))
+  end
+  return string.format('%.0f', id)
 end
 local function receiptFor(head, id)
   return head .. string.format('%012x', tonumber(id))
