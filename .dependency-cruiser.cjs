@@ -6,7 +6,7 @@
 const ENGINE = '^packages/engine/src/';
 
 /** Rooms of the engine beside `core/` and `workers/`. */
-const ROOMS = ['storage', 'config', 'listener', 'supervisor', 'values', 'remote'];
+const ROOMS = ['storage', 'config', 'listener', 'supervisor', 'values', 'remote', 'redis'];
 
 /** The one constant that everybody may know. */
 const VERSION = `${ENGINE}version[.]ts$`;
@@ -34,7 +34,8 @@ module.exports = {
       severity: 'error',
       comment: 'A package must name what it imports in its own dependencies.',
       from: { path: '^packages/[^/]+/src/', pathNot: '[.]test[.]ts$' },
-      to: { dependencyTypes: ['npm-no-pkg', 'npm-unknown'] },
+      // Types of an optional peer are a developer's dependency: at run time its user has it, or it is not loaded.
+      to: { dependencyTypes: ['npm-no-pkg', 'npm-unknown'], dependencyTypesNot: ['type-only'] },
     },
     {
       name: 'dev-dependency-in-source',
@@ -97,7 +98,7 @@ module.exports = {
           `${ENGINE}core/`,
           `${ENGINE}workers/`,
           `${ENGINE}storage/store-module[.]ts$`,
-          `${ENGINE}(listener|config|values|remote)/index[.]ts$`,
+          `${ENGINE}(listener|config|values|remote|redis)/index[.]ts$`,
           VERSION,
         ],
       },

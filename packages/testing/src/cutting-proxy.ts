@@ -21,12 +21,15 @@ export class CuttingProxy {
     this.#server = server;
   }
 
-  /** @param targetPort - a port of the loopback interface */
-  static async start(targetPort: number): Promise<CuttingProxy> {
+  /**
+   * @param targetPort - a port of the loopback interface
+   * @param port - where it listens itself; default: a free port
+   */
+  static async start(targetPort: number, port = 0): Promise<CuttingProxy> {
     const server = createServer({ noDelay: true });
     const proxy = new CuttingProxy(server);
     server.on('connection', (client) => proxy.#join(client, targetPort));
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
     return proxy;
   }
 

@@ -7,3 +7,4 @@ export * from './http-engine.js';
 export * from './cutting-proxy.js';
 export * from './server-process.js';
 export { RawChannel, type RawChannelRef } from './raw-channel.js';
+export * from './redis-server.js';

@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { RawInput } from '../../core/raw-input.js';
 import type { FunctionDefinition } from '../../core/worker-host.js';
-import type { Delivery } from './delivery.js';
+import type { PubsubAdapter } from './adapters/index.js';
 import { topicNotSet } from './errors.js';
 
-export function publishFunction(delivery: Delivery): FunctionDefinition {
+/** @param adapter - the one of this moment */
+export function publishFunction(adapter: () => PubsubAdapter): FunctionDefinition {
   return {
     id: 'publish',
     description: 'Publish an event to every current subscriber of a topic',
@@ -15,8 +16,8 @@ export function publishFunction(delivery: Delivery): FunctionDefinition {
       const topic = input.string('topic');
       const data = input.requiredText('data');
       if (topic === '') throw topicNotSet();
-      delivery.publish({ topic, data, traceparent, baggage });
-      return undefined;
+      const sent = adapter().publish({ topic, data, traceparent, baggage });
+      return sent?.then(() => undefined);
     },
   };
 }

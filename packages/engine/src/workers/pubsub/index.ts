@@ -1,5 +1,7 @@
-import { defineWorker } from '../../core/worker-host.js';
-import { defaultBlock, pubsubConfig, validatePubsubConfig, type PubsubConfig } from './config.js';
+import { isDeepStrictEqual } from 'node:util';
+import { defineWorker, type Registration, type WorkerHost } from '../../core/worker-host.js';
+import { openLocal, type PubsubAdapter } from './adapters/index.js';
+import { defaultBlock, pubsubConfig, type PubsubConfig } from './config.js';
 import { Delivery } from './delivery.js';
 import { publishFunction } from './functions.js';
 import { Subscriptions } from './subscriptions.js';
@@ -12,16 +14,48 @@ export const pubsubWorker = defineWorker<PubsubConfig>({
   description: 'Publish and subscribe between live workers, at most once',
   config: pubsubConfig,
   defaultBlock,
-  validate: validatePubsubConfig,
 
-  start(host) {
+  async start(host, config) {
     const subscriptions = new Subscriptions();
-    host.registerFunction(publishFunction(new Delivery(host, subscriptions)));
-    host.registerTriggerType(subscribeTriggerType(host, subscriptions));
+    const delivery = new Delivery(host, subscriptions);
+    const open = async (wanted: PubsubConfig): Promise<PubsubAdapter> => {
+      if (wanted?.adapter?.name !== 'redis') return openLocal(delivery);
+      // Loaded here, so that an engine without it loads nothing of it.
+      const { openRedisPubsub } = await import('./adapters/redis.js');
+      return openRedisPubsub(host, wanted.adapter.config?.redis_url ?? undefined, delivery);
+    };
+    let current = config;
+    let adapter = await open(config);
+    host.registerFunction(publishFunction(() => adapter));
+    host.registerTriggerType(subscribeTriggerType(host, subscriptions, () => adapter));
+    let reporting = report(host, adapter);
     return {
-      // The one adapter of this version has no settings.
-      reconfigure: () => undefined,
-      stop: () => subscriptions.clear(),
+      async reconfigure(changed) {
+        const next = changed as PubsubConfig;
+        if (isDeepStrictEqual(next?.adapter, current?.adapter)) return;
+        const opened = await open(next);
+        for (const topic of subscriptions.topics) await opened.listen(topic, true);
+        const previous = adapter;
+        adapter = opened;
+        current = next;
+        reporting?.remove();
+        reporting = report(host, adapter);
+        previous.close();
+      },
+      stop() {
+        reporting?.remove();
+        adapter.close();
+        subscriptions.clear();
+      },
     };
   },
 });
+
+/** Health, where messages travel over a server elsewhere. */
+function report(host: WorkerHost, adapter: PubsubAdapter): Registration | undefined {
+  if (adapter.health === undefined) return undefined;
+  return host.reportHealth(() => {
+    const { state, detail } = adapter.health?.() ?? { state: 'ready' };
+    return { status: state === 'ready' ? 'healthy' : 'degraded', details: { state, detail } };
+  });
+}

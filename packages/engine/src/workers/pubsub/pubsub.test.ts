@@ -271,10 +271,7 @@ describe('pubsub', () => {
   });
 
   it.each([
-    [
-      { adapter: { name: 'redis', config: { redis_url: 'redis://localhost' } } },
-      /redis adapter of pubsub is not in this version/,
-    ],
+    [{ adapter: { name: 'redis', config: { redis_url: 'localhost' } } }, /must be a URL like redis:/],
     [{ adapter: { name: 'local', config: { x: 1 } } }, /x/],
     [{ adaptor: {} }, /adaptor/],
   ])('refuses the configuration %j', async (config, message) => {

@@ -27,17 +27,23 @@ export class Subscriptions {
     this.#byTopic.set(topic, [...this.of(topic), subscription]);
   }
 
-  remove(triggerId: string): void {
+  /** Answers the topic that it was for. */
+  remove(triggerId: string): string | undefined {
     const subscription = this.#byTriggerId.get(triggerId);
-    if (subscription === undefined) return;
+    if (subscription === undefined) return undefined;
     this.#byTriggerId.delete(triggerId);
     const rest = this.of(subscription.topic).filter((other) => other !== subscription);
     if (rest.length === 0) this.#byTopic.delete(subscription.topic);
     else this.#byTopic.set(subscription.topic, rest);
+    return subscription.topic;
   }
 
   of(topic: string): readonly Subscription[] {
     return this.#byTopic.get(topic) ?? NONE;
+  }
+
+  get topics(): Iterable<string> {
+    return this.#byTopic.keys();
   }
 
   clear(): void {

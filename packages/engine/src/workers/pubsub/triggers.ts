@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { describeInputFault } from '../../core/input-fault.js';
 import type { TriggerTypeDefinition, WorkerHost } from '../../core/worker-host.js';
+import type { PubsubAdapter } from './adapters/index.js';
 import type { Subscriptions } from './subscriptions.js';
 
 const subscribeConfig = z.object({
@@ -14,7 +15,13 @@ const subscribeConfig = z.object({
 /** A topic that is missing, empty or no string is accepted with a warning: such a trigger never fires. */
 const acceptedConfig = subscribeConfig.extend({ topic: z.unknown().optional() });
 
-export function subscribeTriggerType(host: WorkerHost, subscriptions: Subscriptions): TriggerTypeDefinition {
+/** @param adapter - the one of this moment */
+export function subscribeTriggerType(
+  host: WorkerHost,
+  subscriptions: Subscriptions,
+  adapter: () => PubsubAdapter,
+): TriggerTypeDefinition {
+  const changed = (topic: string): void | Promise<void> => adapter().listen(topic, subscriptions.of(topic).length > 0);
   return {
     id: 'subscribe',
     description: 'Subscribe to a topic',
@@ -26,19 +33,22 @@ export function subscribeTriggerType(host: WorkerHost, subscriptions: Subscripti
         throw new Error(`Failed to parse trigger config: ${describeInputFault(parsed.error, config)}`);
       const { topic, condition_function_id } = parsed.data;
       // Also when it replaces a trigger that had a topic.
-      subscriptions.remove(trigger.id);
+      const before = subscriptions.remove(trigger.id);
       if (typeof topic !== 'string' || topic === '') {
         host.log.warn('subscribe trigger without a topic never fires: set config.topic', {
           function: trigger.functionId,
           worker: trigger.workerName,
           trigger: trigger.id,
         });
-        return;
+        return before === undefined ? undefined : changed(before);
       }
       subscriptions.add(trigger, topic, condition_function_id ?? undefined);
+      if (before !== undefined && before !== topic) void changed(before);
+      return changed(topic);
     },
     unbind(trigger) {
-      subscriptions.remove(trigger.id);
+      const topic = subscriptions.remove(trigger.id);
+      return topic === undefined ? undefined : changed(topic);
     },
   };
 }

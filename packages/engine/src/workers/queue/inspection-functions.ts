@@ -32,7 +32,7 @@ export function inspectionFunctions(parts: QueueParts): FunctionDefinition[] {
   return [listTopics(parts), topicStats(parts), dlqTopics(parts), dlqMessages(parts), dlqBrowse(parts)];
 }
 
-function listTopics({ queues, topics }: QueueParts): FunctionDefinition {
+function listTopics({ broker, queues, topics }: QueueParts): FunctionDefinition {
   return {
     id: 'engine::queue::list_topics',
     description: 'Named queues and durable topics',
@@ -46,7 +46,7 @@ function listTopics({ queues, topics }: QueueParts): FunctionDefinition {
         ...(await Promise.all(
           (await topics.names()).map(async (name) => ({
             name,
-            broker_type: 'builtin',
+            broker_type: broker.adapter,
             subscriber_count: await triggersOf(topics, name),
           })),
         )),
@@ -97,7 +97,7 @@ function dlqTopics({ broker, queues, topics }: QueueParts): FunctionDefinition {
         });
         const ofTopics = (await topics.names()).map(async (topic) => {
           const { dead } = await broker.stats(await topics.lines(topic));
-          return { topic, broker_type: 'builtin', message_count: dead };
+          return { topic, broker_type: broker.adapter, message_count: dead };
         });
         return Promise.all([...ofQueues, ...ofTopics]);
       }),

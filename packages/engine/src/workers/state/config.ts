@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { redisPrefix, redisUrl } from '../../redis/index.js';
 import { remoteUrl } from '../../remote/index.js';
 
 const kvConfig = z.strictObject({
@@ -23,14 +24,14 @@ const bridgeConfig = z.strictObject({
     .describe("The other engine's worker port. Default `ws://localhost:49134`. State is kept there."),
 });
 
-const elsewhere = z.looseObject({}).nullish();
+const redisConfig = z.strictObject({ redis_url: redisUrl, prefix: redisPrefix });
 
 export const stateConfig = z
   .strictObject({
     adapter: z
       .discriminatedUnion('name', [
         z.strictObject({ name: z.literal('kv'), config: kvConfig.nullish() }),
-        z.strictObject({ name: z.literal('redis'), config: elsewhere }),
+        z.strictObject({ name: z.literal('redis'), config: redisConfig.nullish() }),
         z.strictObject({ name: z.literal('bridge'), config: bridgeConfig.nullish() }),
       ])
       .nullish()
@@ -60,21 +61,20 @@ export const defaultBlock = {
   adapter: { name: 'kv', config: { store_method: 'file_based', file_path: './data/state_store.db' } },
 } as const;
 
-/** @throws Error for an adapter that this version does not have */
-export function validateStateConfig(config: StateConfig): void {
-  const name = config?.adapter?.name ?? 'kv';
-  if (name === 'redis') throw new Error(`adapter.name: the ${name} adapter of state is not in this version: use kv`);
-}
-
 /** Where state is kept. */
 export type StatePlace =
   | { readonly kind: 'bridge'; readonly url: string }
+  | { readonly kind: 'redis'; readonly url: string | undefined; readonly prefix: string | undefined }
   /** `file` undefined = the engine's own; `:memory:` keeps nothing. */
   | { readonly kind: 'kv'; readonly file: string | undefined };
 
 export function statePlace(config: StateConfig, projectDir: string): StatePlace {
   const adapter = config?.adapter;
   if (adapter?.name === 'bridge') return { kind: 'bridge', url: adapter.config?.bridge_url ?? DEFAULT_BRIDGE_URL };
+  if (adapter?.name === 'redis') {
+    const { redis_url: url, prefix } = adapter.config ?? {};
+    return { kind: 'redis', url: url ?? undefined, prefix: prefix ?? undefined };
+  }
   const kv = adapter?.name === 'kv' ? adapter.config : undefined;
   if (kv?.store_method === 'in_memory') return { kind: 'kv', file: ':memory:' };
   return {

@@ -35,3 +35,17 @@ export function valueTooLarge(bytes: number, maxBytes: number): TrineError {
     `value of ${bytes} bytes exceeds the configured max_value_bytes limit of ${maxBytes}`,
   );
 }
+
+/** More values than one message to a worker can carry. */
+export function listTooLarge(scope: string, maxBytes: number): Error {
+  return new Error(
+    `the values of scope '${scope}' are larger than ${maxBytes} bytes together: spread them over more scopes`,
+  );
+}
+
+/** Other engines changed the value each time before an update of it could be stored. */
+export function contended(scope: string, key: string, times: number): Error {
+  return new Error(
+    `key '${key}' of scope '${scope}' was changed by other engines ${times} times while it was updated: update it from fewer places`,
+  );
+}

@@ -1,15 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
-import { defineWorker } from '../../core/worker-host.js';
+import { defineWorker, type Registration, type WorkerHost } from '../../core/worker-host.js';
 import { openBridge, openKv, type StateAdapter } from './adapters/index.js';
-import {
-  defaultBlock,
-  maxValueBytes,
-  stateConfig,
-  statePlace,
-  validateStateConfig,
-  type StateConfig,
-  type StatePlace,
-} from './config.js';
+import { defaultBlock, maxValueBytes, stateConfig, statePlace, type StateConfig, type StatePlace } from './config.js';
 import { StateEvents } from './events.js';
 import { stateFunctions, type StateService } from './functions.js';
 import { stateTriggerType } from './triggers.js';
@@ -23,11 +15,15 @@ export const stateWorker = defineWorker<StateConfig>({
   description: 'Key-value state by scope and key, with triggers on changes',
   config: stateConfig,
   defaultBlock,
-  validate: validateStateConfig,
 
   async start(host, config) {
     const open = async (at: StatePlace): Promise<StateAdapter> => {
       if (at.kind === 'bridge') return openBridge(host, at.url);
+      if (at.kind === 'redis') {
+        // Loaded here, so that an engine without it loads nothing of it.
+        const { openRedisState } = await import('./adapters/redis.js');
+        return openRedisState(host, at);
+      }
       if (at.file === ':memory:')
         host.log.warn('state is kept in memory only: it is gone when the engine stops', { store_method: 'in_memory' });
       return openKv(host.storage, at.file);
@@ -42,6 +38,7 @@ export const stateWorker = defineWorker<StateConfig>({
     };
     for (const definition of stateFunctions(service)) host.registerFunction(definition);
     host.registerTriggerType(stateTriggerType(events));
+    let reporting = report(host, service);
 
     return {
       async reconfigure(changed) {
@@ -54,12 +51,25 @@ export const stateWorker = defineWorker<StateConfig>({
         place = nextPlace;
         service.triggersEnabled = next?.triggers_enabled ?? true;
         service.maxValueBytes = maxValueBytes(next);
-        if (moved) await previous.close();
+        if (!moved) return;
+        reporting?.remove();
+        reporting = report(host, service);
+        await previous.close();
       },
       async stop() {
         events.stop();
+        reporting?.remove();
         await service.adapter.close();
       },
     };
   },
 });
+
+/** Health, where state lies on a server elsewhere. */
+function report(host: WorkerHost, { adapter }: StateService): Registration | undefined {
+  if (adapter.health === undefined) return undefined;
+  return host.reportHealth(() => {
+    const { state, detail, durability } = adapter.health?.() ?? { state: 'ready' };
+    return { status: state === 'ready' ? 'healthy' : 'degraded', details: { state, durability, detail } };
+  });
+}

@@ -365,10 +365,8 @@ describe('state', () => {
     });
 
     it.each([
-      [
-        { adapter: { name: 'redis', config: { redis_url: 'redis://localhost' } } },
-        /redis adapter of state is not in this version/,
-      ],
+      [{ adapter: { name: 'redis', config: { redis_url: 'http://localhost' } } }, /must be a URL like redis:/],
+      [{ adapter: { name: 'redis', config: { prefix: 'a{b}' } } }, /without braces/],
       [{ adapter: { name: 'bridge', config: { bridge_url: 'http://x' } } }, /must be the address of a worker port/],
       [{ adapter: { name: 'kv', config: { store_method: 'file' } } }, /store_method/],
       [{ adapter: { name: 'kv', config: { file_pth: 'x' } } }, /file_pth/],

@@ -2,8 +2,10 @@
 import { damagedRowError, defineStore, rowCrc, type CheckedTable, type Database } from '../../storage/store-module.js';
 import { applyUpdateOps, compactBytes, type UpdateOp, type UpdateOpError } from '../../values/index.js';
 
+import { listTooLarge } from './errors.js';
+
 /** Longest answer of a list, in UTF-16 units: what one message to a worker can carry. */
-const MAX_LIST_LENGTH = 64 * 1024 * 1024;
+export const MAX_LIST_LENGTH = 64 * 1024 * 1024;
 
 /** `tooLarge` = size of a result that was refused; nothing was stored. */
 export type UpdateAnswer =
@@ -124,9 +126,7 @@ export default defineStore({
           const { value } = row;
           length += value.length + 1;
           if (length > MAX_LIST_LENGTH) {
-            throw new Error(
-              `the values of scope '${scope}' are larger than ${MAX_LIST_LENGTH} bytes together: spread them over more scopes`,
-            );
+            throw listTooLarge(scope, MAX_LIST_LENGTH);
           }
           values.push(value);
         }

@@ -19,6 +19,10 @@ export async function openBroker(
   switch (adapter.name) {
     case 'builtin':
       return openBuiltin(host, file, events);
+    case 'redis': {
+      const { openRedis } = await import('./redis/broker.js');
+      return openRedis(host, adapter.config, events);
+    }
     default:
       throw new Error(`adapter.name: the ${adapter.name} adapter of queue is not in this version: use builtin`);
   }

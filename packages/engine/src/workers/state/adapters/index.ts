@@ -2,6 +2,13 @@ import type { RemoteContext } from '../../../remote/index.js';
 import type { UpdateOp } from '../../../values/index.js';
 import type { UpdateAnswer } from '../store.js';
 
+export interface AdapterHealth {
+  readonly state: 'ready' | 'degraded' | 'unreachable';
+  /** What is wrong, where, and what to do. */
+  readonly detail?: string | undefined;
+  readonly durability?: 'full' | 'relaxed' | undefined;
+}
+
 /**
  * Where state lives. Values are raw JSON texts. Writes settle after they are durable; all operations
  * are linearizable per key, and answers of one key settle in the order of the commits. The context of a
@@ -26,6 +33,8 @@ export interface StateAdapter {
   list(scope: string, context: RemoteContext): Promise<string>;
   /** Scopes that hold a key, sorted. */
   listScopes(context: RemoteContext): Promise<string[]>;
+  /** Of a server elsewhere: can it be reached, and what does it keep? */
+  health?(): AdapterHealth;
   /** Lets what is under way finish, then closes. */
   close(): Promise<void>;
 }

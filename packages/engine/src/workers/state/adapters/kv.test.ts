@@ -3,8 +3,9 @@ import { tempFolder, waitFor, type TempFolder } from '@trine/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { OpenStoreOptions, Storage, StorageHealth, Store, StoreValue } from '../../../core/store.js';
 import { StorageThreads } from '../../../storage/index.js';
-import { readUpdateOps, ValueCache } from '../../../values/index.js';
+import { ValueCache } from '../../../values/index.js';
 import { cacheId, openKv } from './kv.js';
+import { stateSuite } from './suite/index.js';
 
 /** The real storage, with answers that can be held back after the operation is done. */
 class HeldStorage implements Storage {
@@ -53,7 +54,24 @@ class HeldStorage implements Storage {
   }
 }
 
-describe('state in an SQLite file', () => {
+stateSuite('an SQLite file', async () => {
+  const folder = await tempFolder();
+  const threads: StorageThreads[] = [];
+  return {
+    async open() {
+      const storage = new StorageThreads({ projectDir: folder.path, dataDir: join(folder.path, 'data') });
+      threads.push(storage);
+      return openKv(storage, undefined);
+    },
+    async close(adapter) {
+      await adapter.close();
+      for (const storage of threads.splice(0)) await storage.stop();
+    },
+    remove: () => folder.remove(),
+  };
+});
+
+describe('state in an SQLite file, read from memory', () => {
   let folder: TempFolder;
   let storage: StorageThreads;
 
@@ -96,44 +114,6 @@ describe('state in an SQLite file', () => {
     expect(await kv.delete('s', 'k')).toBe('null');
     expect(kv.get('s', 'k')).toBeUndefined();
     expect(await kv.delete('s', 'k')).toBeUndefined();
-  });
-
-  it('lists values in the order in which their keys were first set, and scopes in the order of their names', async () => {
-    const kv = await openKv(storage, undefined);
-    for (const [key, value] of [
-      ['b', '1'],
-      ['a', '2'],
-      ['c', '3'],
-      ['b', '4'],
-    ] as const)
-      await kv.set('scope', key, value);
-    await kv.set('other', 'x', '1');
-    await kv.set('éa', 'x', '1');
-    expect(await kv.list('scope')).toBe('[4,2,3]');
-    expect(await kv.list('nobody')).toBe('[]');
-    expect(await kv.listScopes()).toEqual(['other', 'scope', 'éa']);
-    await kv.delete('scope', 'b');
-    await kv.set('scope', 'b', '5');
-    await kv.delete('other', 'x');
-    expect(await kv.list('scope')).toBe('[2,3,5]');
-    expect(await kv.listScopes()).toEqual(['scope', 'éa']);
-  });
-
-  it('loses no update of many at once', async () => {
-    const kv = await openKv(storage, undefined);
-    const ops = readUpdateOps('state::update', '[{"type":"increment","path":"n","by":1}]');
-    const answers = await Promise.all(Array.from({ length: 500 }, () => kv.update('s', 'k', ops, undefined)));
-    expect(new Set(answers.map((answer) => ('value' in answer ? answer.value : ''))).size).toBe(500);
-    expect(kv.get('s', 'k')).toBe('{"n":500}');
-  });
-
-  it('stores nothing of an update that would be too large', async () => {
-    const kv = await openKv(storage, undefined);
-    await kv.set('s', 'k', '"12345"');
-    const ops = readUpdateOps('state::update', '[{"type":"append","value":"678"}]');
-    expect(await kv.update('s', 'k', ops, 9)).toEqual({ tooLarge: 10 });
-    expect(kv.get('s', 'k')).toBe('"12345"');
-    expect(await kv.update('s', 'k', ops, 10)).toEqual({ old: '"12345"', value: '"12345678"', errors: [] });
   });
 
   it('refuses a folder in the place of the file', async () => {

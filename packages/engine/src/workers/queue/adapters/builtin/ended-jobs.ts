@@ -1,6 +1,5 @@
 import type { Failure } from '../../job.js';
-import type { JobRecord, JobState } from '../index.js';
-import type { BuiltinLine } from './line.js';
+import type { JobRecord, JobState, Line } from '../index.js';
 
 /** Ended jobs that memory remembers; older ones only where a queue keeps them on disk. */
 export const MAX_ENDED_JOBS = 10_000;
@@ -8,7 +7,7 @@ export const MAX_ENDED_JOBS = 10_000;
 /** What is remembered of an ended job: not its payload. */
 export class EndedJob {
   constructor(
-    readonly line: BuiltinLine,
+    readonly line: Line,
     readonly state: JobState,
     readonly receipt: string,
     readonly functionId: string,

@@ -180,7 +180,8 @@ export const jobSuites: Partial<Record<Capability, Suite>> = {
       await house().store.pass(1_000);
       expect(await house().nothing(line)).toBe(true);
       await house().restart();
-      expect(await broker.stats([await house().queue()])).toMatchObject({ waiting: 0, delayed: 0 });
+      const reopened = await house().queue();
+      expect(await house().broker.stats([reopened])).toMatchObject({ waiting: 0, delayed: 0 });
     });
   },
   keep_ended: (house) => {
