@@ -70,8 +70,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     what: 'a store that loses dead letters on their way back',
     found: /^I1/,
-    sabotage: writes((write, chance, name, args) => {
-      if (name !== 'redrive' || !chance.is(SHARE)) return write(...args);
+    sabotage: writes((write, _chance, name, args) => {
+      if (name !== 'redrive') return write(...args);
       const [dead, seq] = args[1] as readonly number[];
       return write('discard', dead).then(() => [seq]);
     }),
