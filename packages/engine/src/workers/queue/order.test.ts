@@ -1,4 +1,4 @@
-/** Orders that the simulation found broken. */
+/** An order that the simulation found broken. */
 import { waitFor } from '@trine/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { QueueEngine } from './fixtures/queue-engine.js';
@@ -43,23 +43,5 @@ describe('the order of a group', () => {
     await engine.clock.advance(1);
     await waitFor(() => seen.length === 3);
     expect(seen).toEqual([0, 1, 2]);
-  });
-});
-
-describe('the order of messages', () => {
-  it('holds when a message, the first subscription and another message come in one turn', async () => {
-    engine = await QueueEngine.start();
-    const seen: unknown[] = [];
-    engine.client.registerFunction('reader', (data: unknown) => void seen.push(data));
-    const publish = (data: number): Promise<unknown> => engine.call('iii::durable::publish', { topic: 'news', data });
-    const first = publish(1);
-    engine.client.registerTrigger({
-      type: 'durable:subscriber',
-      function_id: 'reader',
-      config: { topic: 'news', queue_config: { type: 'fifo' } },
-    });
-    await Promise.all([first, publish(2)]);
-    await waitFor(() => seen.length === 2);
-    expect(seen).toEqual([1, 2]);
   });
 });

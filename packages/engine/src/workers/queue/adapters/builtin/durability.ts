@@ -92,8 +92,8 @@ class BrokerByDurability implements Broker {
     return lines;
   }
 
-  async subscribe(spec: LineSpec, settings: SubscriptionSettings): Promise<Line> {
-    return (await this.#ofTopic(spec.name)).subscribe(spec, settings);
+  subscribe(spec: LineSpec, settings: SubscriptionSettings): Promise<Line> {
+    return this.#ofTopic(spec.name, (broker) => broker.subscribe(spec, settings));
   }
 
   leave(line: Line, how: 'offline' | 'ended'): Promise<void> {
@@ -112,9 +112,7 @@ class BrokerByDurability implements Broker {
   }
 
   publish(message: Message): Promise<void> {
-    if (this.#events.topicRules(message.topic).durability !== 'memory') return this.#disk.publish(message);
-    if (this.#memory !== undefined) return this.#memory.publish(message);
-    return this.#inMemory().then((memory) => memory.publish(message));
+    return this.#ofTopic(message.topic, (broker) => broker.publish(message));
   }
 
   async held(): Promise<ReadonlyMap<string, { readonly count: number; readonly bytes: number }>> {
@@ -220,8 +218,10 @@ class BrokerByDurability implements Broker {
     return this.#memory?.owns(line) === true ? this.#memory : this.#disk;
   }
 
-  #ofTopic(topic: string): Promise<BuiltinBroker> | BuiltinBroker {
-    return this.#events.topicRules(topic).durability === 'memory' ? this.#inMemory() : this.#disk;
+  /** At once where that is possible: what comes to a topic keeps its order. */
+  #ofTopic<T>(topic: string, run: (broker: BuiltinBroker) => Promise<T>): Promise<T> {
+    if (this.#events.topicRules(topic).durability !== 'memory') return run(this.#disk);
+    return this.#memory === undefined ? this.#inMemory().then(run) : run(this.#memory);
   }
 
   async #inMemory(): Promise<BuiltinBroker> {
