@@ -6,9 +6,8 @@ export const JOB_ARGS = 21;
 const ADD = `
 -- a(1) .. a(21): line, head of the receipt, receipt, function, group, data, metadata, traceparent, baggage,
 -- created, attempts, backoff, extras, backoff list, priority, rate key, unique key, its window, expiry, due, size
-local function add(a, t)
+local function add(a, t, line)
   local L = a(1)
-  local line = call('HMGET', P .. 'l:' .. L, 'kind', 'ser')
   local serial = line[2] == '1'
   local key = optional(a(17))
   if key then
@@ -55,8 +54,8 @@ local function add(a, t)
   counted(L, fn, tonumber(a(21)), 1)
   local due = 0
   if a(20):sub(1, 1) == '+' then due = t + tonumber(a(20):sub(2)) elseif a(20) ~= '' then due = tonumber(a(20)) end
-  place(L, id, lane, pl, due, t, serial)
-  wake(L)
+  place(L, id, lane, pl, due, t, serial, true)
+  if line[3] == '1' then wake(L) end
   return { receipt, 0 }
 end
 `;
@@ -65,11 +64,14 @@ end
 export const ACCEPT = `${ADD}
 local t = now()
 local answers = {}
+local lines = {}
 for at = 1, #ARGV, ${JOB_ARGS} do
-  if call('EXISTS', P .. 'l:' .. ARGV[at]) == 0 then return redis.error_reply('NOLINE the line is not known') end
+  local L = ARGV[at]
+  lines[L] = lines[L] or call('HMGET', P .. 'l:' .. L, 'kind', 'ser', 'w')
+  if not lines[L][1] then return redis.error_reply('NOLINE the line is not known') end
 end
 for at = 0, #ARGV - 1, ${JOB_ARGS} do
-  answers[#answers + 1] = add(function(i) return ARGV[at + i] end, t)
+  answers[#answers + 1] = add(function(i) return ARGV[at + i] end, t, lines[ARGV[at + 1]])
 end
 return answers
 `;

@@ -1,4 +1,5 @@
 /** Fetching jobs under leases, renewing them, and what became of them. */
+import { END_FIELDS } from './library.js';
 
 /** Fields of a fetched job, in the order of the answer; its payload and context may lie with its message. */
 export const JOB_FIELDS = [
@@ -22,6 +23,8 @@ export const JOB_FIELDS = [
   'mid',
   'b',
   'e',
+  'rk',
+  'ln',
 ] as const;
 
 /**
@@ -78,49 +81,60 @@ end
 for i = 7, #ARGV do look(ARGV[i]) end
 local bytes, maxBytes, lease = 0, tonumber(ARGV[6]), tonumber(ARGV[5])
 local want, count = tonumber(ARGV[4]), 0
-while count < want and bytes < maxBytes do
-  if rateMax > 0 then
-    local ms = waitOf(P .. 's:' .. L, rateMax, ratePer)
-    if ms > 0 then soon(ms); break end
-  end
-  if global > 0 and call('ZCARD', P .. 'x:' .. L) >= global then break end
-  local fn, best
+local stop = false
+while not stop and count < want and bytes < maxBytes do
+  local fn, best, several
   for each, head in pairs(heads) do
+    if fn then several = true end
     if not best or head[2] < best[2] then fn, best = each, head end
   end
   if not fn then break end
   local lane = best[1]
-  local id = call('ZRANGE', P .. 'q:' .. L .. ':' .. lane, 0, 0)[1]
-  local jk = P .. 'j:' .. id
-  local own = call('HMGET', jk, 'rk', 'e')
-  local blocked = 0
-  if keyMax > 0 and own[1] then blocked = waitOf(P .. 's:' .. L .. ':' .. own[1], keyMax, keyPer) end
-  if own[2] and tonumber(own[2]) <= t then
-    expire(L, id, t, serial, expired)
-  elseif blocked > 0 then
-    call('HSET', P .. 'n:' .. L .. ':' .. lane, 'blk', '1')
-    call('ZADD', P .. 'k:' .. L, t + blocked, lane)
-    refresh(L, lane, serial)
-  else
-    call('ZREM', P .. 'q:' .. L .. ':' .. lane, id)
-    local ln = call('HINCRBY', jk, 'ln', 1)
-    call('HSET', jk, 's', 'l', 'own_by', engine, 'st', string.format('%.0f', t))
-    call('ZADD', P .. 'x:' .. L, t + lease, id)
-    call('HINCRBY', P .. 'n:' .. L .. ':' .. lane, 'run', 1)
-    refresh(L, lane, serial, true)
-    if rateMax > 0 then started(P .. 's:' .. L, ratePer) end
-    if keyMax > 0 and own[1] then started(P .. 's:' .. L .. ':' .. own[1], keyPer) end
-    local job = call('HMGET', jk, ${JOB_FIELDS.map((name) => `'${name}'`).join(', ')})
-    if job[18] then
-      local m = call('HMGET', P .. 'm:' .. job[18], 'd', 'tp', 'bg')
-      job[4] = job[4] or m[1]
-      job[6] = some(m[2]) or false
-      job[7] = some(m[3]) or false
+  local nk, qk = P .. 'n:' .. L .. ':' .. lane, P .. 'q:' .. L .. ':' .. lane
+  -- Where nobody else has a turn, many are taken in one.
+  local alone = not serial and not several and call('ZCARD', P .. 'r:' .. L .. ':' .. fn) == 1
+  local taken = {}
+  for _, id in ipairs(call('ZRANGE', qk, 0, alone and want - count - 1 or 0)) do
+    if rateMax > 0 then
+      local ms = waitOf(P .. 's:' .. L, rateMax, ratePer)
+      if ms > 0 then soon(ms); stop = true; break end
     end
-    bytes = bytes + #(job[4] or '')
-    count = count + 1
-    jobs[count] = { id, ln, job }
+    if global > 0 and call('ZCARD', P .. 'x:' .. L) >= global then stop = true; break end
+    local jk = P .. 'j:' .. id
+    local job = call('HMGET', jk, ${JOB_FIELDS.map((name) => `'${name}'`).join(', ')})
+    local rateKey, free = job[21], job[20]
+    local blocked = 0
+    if keyMax > 0 and rateKey then blocked = waitOf(P .. 's:' .. L .. ':' .. rateKey, keyMax, keyPer) end
+    if free and tonumber(free) <= t then
+      expire(L, id, t, serial, expired)
+    elseif blocked > 0 then
+      call('HSET', nk, 'blk', '1')
+      call('ZADD', P .. 'k:' .. L, t + blocked, lane)
+      break
+    else
+      local ln = tonumber(job[22] or 0) + 1
+      taken[#taken + 1] = id
+      call('HSET', jk, 's', 'l', 'own_by', engine, 'st', string.format('%.0f', t), 'ln', ln)
+      call('ZADD', P .. 'x:' .. L, t + lease, id)
+      if rateMax > 0 then started(P .. 's:' .. L, ratePer) end
+      if keyMax > 0 and rateKey then started(P .. 's:' .. L .. ':' .. rateKey, keyPer) end
+      if job[18] then
+        local m = call('HMGET', P .. 'm:' .. job[18], 'd', 'tp', 'bg')
+        job[4] = job[4] or m[1]
+        job[6] = some(m[2]) or false
+        job[7] = some(m[3]) or false
+      end
+      bytes = bytes + #(job[4] or '')
+      count = count + 1
+      jobs[count] = { id, ln, job }
+      if bytes >= maxBytes then break end
+    end
   end
+  if #taken > 0 then
+    call('ZREM', qk, unpack(taken))
+    call('HINCRBY', nk, 'run', #taken)
+  end
+  refresh(L, lane, serial, true)
   look(fn)
 end
 if count < want then
@@ -137,22 +151,27 @@ return { version, functions, next, 0, jobs, expired }
 const HELD = `
 local L, id, t = ARGV[1], ARGV[2], now()
 local jk = P .. 'j:' .. id
-local j = call('HMGET', jk, 's', 'own_by', 'ln', 'n', 'pl', 'k', 'b', 'u', 'r')
-if j[1] ~= 'l' or j[2] ~= ARGV[3] or j[3] ~= ARGV[4] then return 0 end
-local serial = isSerial(L)
-local lane = j[4]
+local j = call('HMGET', jk, ${END_FIELDS}, 'own_by', 'ln', 'n', 'pl')
+if j[11] ~= 'l' or j[12] ~= ARGV[3] or j[13] ~= ARGV[4] then return 0 end
+local line = call('HMGET', P .. 'l:' .. L, 'ser', 'w', 'kem', 'kec')
+local serial = line[1] == '1'
+local lane = j[14]
 local function leave()
   call('ZREM', P .. 'x:' .. L, id)
   call('HINCRBY', P .. 'n:' .. L .. ':' .. lane, 'run', -1)
+end
+-- The lane goes on: at once, unless it is a standard one that stands in its list anyway.
+local function go()
+  if serial or not call('HGET', P .. 'n:' .. L .. ':' .. lane, 'rf') then refresh(L, lane, serial) end
+  if line[2] == '1' then wake(L) end
 end
 `;
 
 /** line, job, engine, lease number. All answer 0 when the lease is another's. */
 export const DONE = `${HELD}
 leave()
-endJob(L, id, t, 'done')
-refresh(L, lane, serial)
-wake(L)
+endJob(L, id, t, 'done', j, { line[3], line[4] })
+go()
 return 1
 `;
 
@@ -168,7 +187,7 @@ if ARGV[7] then
   if ARGV[9] ~= '' then call('HSET', jk, 'er', ARGV[9]) end
 end
 local delay = tonumber(ARGV[5])
-place(L, id, lane, j[5], delay > 0 and t + delay or 0, t, serial)
+place(L, id, lane, j[15], delay > 0 and t + delay or 0, t, serial)
 wake(L)
 return 1
 `;
@@ -176,15 +195,14 @@ return 1
 /** line, job, engine, lease number, attempts, failures, error, code, head of a job id. */
 export const DEAD = `${HELD}
 leave()
-counted(L, j[6], tonumber(j[7]), -1)
-if j[8] then freeKey(L, j[8], j[9]) end
+counted(L, j[2], tonumber(j[3]), -1)
+if j[4] then freeKey(L, j[4], j[1]) end
 call('ZREM', P .. 'e:' .. L, id)
 call('HSET', jk, 's', 'x', 'a', ARGV[5], 'er', ARGV[6], 'error', ARGV[7], 'code', ARGV[8], 'fa', string.format('%.0f', t))
 call('HDEL', jk, 'u', 'e')
 if call('HEXISTS', jk, 'ji') == 0 then call('HSET', jk, 'ji', receiptFor(ARGV[9], id)) end
 call('ZADD', P .. 'z:' .. L, newId(), id)
-refresh(L, lane, serial)
-wake(L)
+go()
 return call('ZCARD', P .. 'z:' .. L)
 `;
 

@@ -48,6 +48,11 @@
 export const SERVER_TIME = `local time = call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)`;
 
+/** What the end of a job needs to know of it, in the order in which `endJob` reads it. */
+export const END_FIELDS = ['r', 'k', 'b', 'u', 'own', 'mid', 'e', 'a', 'er', 'c', 's']
+  .map((name) => `'${name}'`)
+  .join(', ');
+
 /** @param time - body of the function that tells the time */
 export function library(time: string): string {
   return `
@@ -124,8 +129,13 @@ local function counted(L, fn, size, by)
   end
 end
 
--- Into a lane, now or when due.
-local function place(L, id, lane, score, due, t, serial)
+-- A job more behind others, in a lane that stands in its list: nothing else changes.
+local function joins(L, lane, score, serial)
+  return not serial and tonumber(score) >= 255 * STEP and call('HGET', P .. 'n:' .. L .. ':' .. lane, 'rf')
+end
+
+-- Into a lane, now or when due. 'fresh' = it says already that it is ready.
+local function place(L, id, lane, score, due, t, serial, fresh)
   local jk = P .. 'j:' .. id
   if due > t then
     call('HSET', jk, 's', 'd', 'due', due)
@@ -141,8 +151,9 @@ local function place(L, id, lane, score, due, t, serial)
       call('ZADD', P .. 'd:' .. L, due, 'j' .. id)
     end
   else
-    call('HSET', jk, 's', 'r')
+    if not fresh then call('HSET', jk, 's', 'r') end
     call('ZADD', P .. 'q:' .. L .. ':' .. lane, score, id)
+    if joins(L, lane, score, serial) then return end
   end
   refresh(L, lane, serial)
 end
@@ -168,8 +179,8 @@ local function freeKey(L, key, receipt)
   if call('GET', uk) == '0:' .. receipt then call('DEL', uk) end
 end
 
-local function onRecord(L, t, state, receipt, fn, attempts, errors, created)
-  local keep = call('HMGET', P .. 'l:' .. L, 'kem', 'kec')
+local function onRecord(L, t, state, receipt, fn, attempts, errors, created, keep)
+  keep = keep or call('HMGET', P .. 'l:' .. L, 'kem', 'kec')
   local ms, count = tonumber(keep[1] or 0), tonumber(keep[2] or 0)
   if ms <= 0 or count <= 0 then return end
   call('ZADD', P .. 'o:' .. L, t, receipt)
@@ -185,17 +196,17 @@ local function onRecord(L, t, state, receipt, fn, attempts, errors, created)
   end
 end
 
--- Forgets a job that is in no list any more. Answers what is told of it.
-local function endJob(L, id, t, state)
+-- Forgets a job that is in no list any more. Answers what is told of it. 'j', 'keep': what was read before.
+local function endJob(L, id, t, state, j, keep)
   local jk = P .. 'j:' .. id
-  local j = call('HMGET', jk, 'r', 'k', 'b', 'u', 'own', 'mid', 'e', 'a', 'er', 'c', 's')
+  j = j or call('HMGET', jk, ${END_FIELDS})
   if j[11] ~= 'x' then counted(L, j[2], tonumber(j[3]), -1) end
   if j[4] then freeKey(L, j[4], j[1]) end
   if j[5] and call('GET', P .. 'i:' .. j[1]) == id then call('DEL', P .. 'i:' .. j[1]) end
   if j[6] then letGo(j[6]) end
   if j[7] then call('ZREM', P .. 'e:' .. L, id) end
   call('DEL', jk)
-  onRecord(L, t, state, j[1], j[2], j[8], j[9], j[10])
+  onRecord(L, t, state, j[1], j[2], j[8], j[9], j[10], keep)
   return { j[1], j[2], j[8], j[9] or '', j[10] }
 end
 
