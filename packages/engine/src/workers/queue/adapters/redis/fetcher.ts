@@ -75,17 +75,26 @@ export class Fetcher {
     );
   }
 
-  /** Nothing of the line is at hand, and nothing comes, while `work` runs. */
-  async without<T>(line: RedisLine, work: () => Promise<T>): Promise<T> {
-    line.held++;
+  /** Nothing comes to the lines while `work` runs: what is at hand and what Redis counts fit together. */
+  async still<T>(lines: readonly RedisLine[], work: () => Promise<T>): Promise<T> {
+    for (const line of lines) line.held++;
     try {
-      await line.fetching;
-      await this.giveBack(line.atHand.splice(0));
+      for (const line of lines) await line.fetching;
       return await work();
     } finally {
-      line.held--;
-      this.look(line);
+      for (const line of lines) {
+        line.held--;
+        this.look(line);
+      }
     }
+  }
+
+  /** Nothing of the line is at hand while `work` runs. */
+  without<T>(line: RedisLine, work: () => Promise<T>): Promise<T> {
+    return this.still([line], async () => {
+      await this.giveBack(line.atHand.splice(0));
+      return work();
+    });
   }
 
   stop(): void {

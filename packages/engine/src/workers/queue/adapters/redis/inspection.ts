@@ -25,7 +25,11 @@ export class Inspection {
     this.#topics = topics;
   }
 
-  async stats(lines: readonly RedisLine[]): Promise<LineStats> {
+  stats(lines: readonly RedisLine[]): Promise<LineStats> {
+    return this.#fetcher.still(lines, () => this.#stats(lines));
+  }
+
+  async #stats(lines: readonly RedisLine[]): Promise<LineStats> {
     const core = this.#core;
     const total = { waiting: 0, delayed: 0, running: 0, waitingForFunction: 0, dead: 0, bytes: 0 };
     if (lines.length === 0) return total;
