@@ -16,13 +16,23 @@ describe('the configuration of the queue', () => {
   });
 
   it('refuses adapters of other versions and unknown keys', () => {
-    for (const name of ['redis', 'rabbitmq', 'bridge', 'postgres']) {
+    for (const name of ['rabbitmq', 'bridge', 'postgres']) {
       expect(() => validateQueueConfig(queueConfig.parse({ adapter: { name, config: {} } }))).toThrow(
         'not in this version',
       );
     }
     expect(queueConfig.safeParse({ queue_configs: { q: { concurency: 1 } } }).success).toBe(false);
     expect(queueConfig.safeParse({ adapters: {} }).success).toBe(false);
+  });
+
+  it('takes a Redis by its URL, and refuses what cannot be one', () => {
+    const check = (config: object): boolean => queueConfig.safeParse({ adapter: { name: 'redis', config } }).success;
+    expect(check({})).toBe(true);
+    expect(check({ redis_url: 'rediss://user:word@example.org:6380/2', prefix: 'shop', lease_ms: 10_000 })).toBe(true);
+    expect(check({ redis_url: 'http://example.org' })).toBe(false);
+    expect(check({ prefix: '{shop}' })).toBe(false);
+    expect(check({ lease_ms: 10 })).toBe(false);
+    expect(check({ url: 'redis://example.org' })).toBe(false);
   });
 
   it('always has the queue `default`, as configured where it is', () => {
