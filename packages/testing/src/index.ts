@@ -8,3 +8,5 @@ export * from './cutting-proxy.js';
 export * from './server-process.js';
 export { RawChannel, type RawChannelRef } from './raw-channel.js';
 export * from './redis-server.js';
+export { findPostgres, postgresMissing, PostgresServer } from './postgres-server.js';
+export { StandingClock } from './standing-clock.js';

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import type { TopicRules } from './adapters/index.js';
 import { redisConfig } from './adapters/redis/config.js';
+import { postgresConfig } from './adapters/postgres/config.js';
 import { DEFAULT_MAX_BACKOFF_MS } from './job.js';
 
 /** A job that gives no answer for this long has failed, in milliseconds. */
@@ -174,7 +175,7 @@ export const queueConfig = z
         z.strictObject({ name: z.literal('redis'), config: redisConfig.nullish() }),
         z.strictObject({ name: z.literal('rabbitmq'), config: elsewhere }),
         z.strictObject({ name: z.literal('bridge'), config: elsewhere }),
-        z.strictObject({ name: z.literal('postgres'), config: elsewhere }),
+        z.strictObject({ name: z.literal('postgres'), config: postgresConfig }),
       ])
       .nullish()
       .describe('What keeps the jobs. Default `builtin`.'),
@@ -205,8 +206,11 @@ export const defaultBlock = { adapter: { name: 'builtin' } } as const;
 /** @throws Error naming the queue and what is wrong, in the words of the reference */
 export function validateQueueConfig(config: QueueWorkerConfig): void {
   const adapter = config?.adapter?.name ?? 'builtin';
-  if (adapter !== 'builtin' && adapter !== 'redis')
-    throw new Error(`adapter.name: the ${adapter} adapter of queue is not in this version: use builtin or redis`);
+  if (adapter === 'rabbitmq' || adapter === 'bridge') {
+    throw new Error(
+      `adapter.name: the ${adapter} adapter of queue is not in this version: use builtin, postgres or redis`,
+    );
+  }
   for (const [name, queue] of Object.entries(config?.queue_configs ?? {})) {
     if (queue.type !== 'standard' && queue.type !== 'fifo') {
       throw new Error(`Queue '${name}' has invalid type '${queue.type}'. Must be 'standard' or 'fifo'`);

@@ -60,6 +60,14 @@ export function rulesOf(config: NamedQueueConfig): QueueRules {
     keepDeadMs: config.keep_dead_ms,
     durability: config.durability,
     ...(maxWaiting === undefined ? {} : { maxWaiting }),
+    defaults: {
+      maxAttempts: Math.max(1, config.max_retries),
+      backoffMs: config.backoff_ms,
+      backoffListMs: config.backoff_list_ms ?? undefined,
+      groupField: config.message_group_field ?? undefined,
+      priorityField: config.priority_field ?? undefined,
+      maxPriority: config.max_priority ?? MAX_PRIORITY,
+    },
   };
 }
 

@@ -69,6 +69,18 @@ export interface QueueRules {
   readonly durability?: Durability;
   /** Most jobs that wait; left out = no bound. */
   readonly maxWaiting?: number;
+  /** What a job gets that someone else than an engine enqueues, where an adapter lets them. */
+  readonly defaults?: EnqueueDefaults | undefined;
+}
+
+/** What the queue's configuration stamps on a job that says nothing of its own. A JSON value. */
+export interface EnqueueDefaults {
+  readonly maxAttempts: number;
+  readonly backoffMs: number;
+  readonly backoffListMs?: readonly number[] | undefined;
+  readonly groupField?: string | undefined;
+  readonly priorityField?: string | undefined;
+  readonly maxPriority: number;
 }
 
 export interface Rate {

@@ -23,6 +23,10 @@ export async function openBroker(
       const { openRedis } = await import('./redis/broker.js');
       return openRedis(host, adapter.config, events);
     }
+    case 'postgres': {
+      const { openPostgres } = await import('./postgres/broker.js');
+      return openPostgres(host, adapter.config, events);
+    }
     default:
       throw new Error(`adapter.name: the ${adapter.name} adapter of queue is not in this version: use builtin`);
   }

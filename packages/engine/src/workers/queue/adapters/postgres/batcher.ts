@@ -1,0 +1,204 @@
+/**
+ * Group commit: operations that come while a batch is under way are the next batch, one statement and
+ * one commit for all. Batches follow one another, so operations are stored in the order of the calls.
+ *
+ * An operation:
+ *
+ *   waiting -> running    the batch before it is through
+ *   running -> answered
+ *   running -> waiting    the connection was lost and nobody knows whether it was stored: again, until its deadline
+ *   running -> failed     refused, or its deadline is over
+ *
+ * When one row of a batch is to blame, the batch is repeated one by one, and that row fails alone.
+ */
+import { TrineError } from '@trine/protocol';
+import type { Timer } from '../../../../core/clock.js';
+import type { WorkerHost } from '../../../../core/worker-host.js';
+import { isAgain, isOfOneRow, isUnreachable } from './failures.js';
+
+/** Operations in one batch, and their payload in UTF-16 units. */
+const MAX_BATCH = 1_000;
+const MAX_BATCH_LENGTH = 8 * 1024 * 1024;
+/** Payload that waits for the server, in UTF-16 units, and operations; above it they are refused. */
+const MAX_PENDING_LENGTH = 64 * 1024 * 1024;
+const MAX_PENDING = 100_000;
+/** Wait before a batch is tried again, in milliseconds. */
+const AGAIN_MS = 50;
+
+interface Pending<Operation, Answer> {
+  readonly operation: Operation;
+  readonly length: number;
+  /** Steady clock, milliseconds: later it fails. */
+  readonly deadline: number;
+  /** It was sent before: it may be stored. */
+  sent: boolean;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export interface BatchRules {
+  /** How long an operation is tried, in milliseconds; Infinity = until it succeeds or the broker stops. */
+  readonly tryForMs: number;
+  /** Are refusals (a full disk, rights) waited for as well? */
+  readonly patient: boolean;
+}
+
+export class Batcher<Operation, Answer> {
+  readonly #host: WorkerHost;
+  readonly #rules: BatchRules;
+  readonly #run: (operations: readonly Operation[], again: boolean) => Promise<readonly Answer[]>;
+  #waiting: Pending<Operation, Answer>[] = [];
+  #pendingLength = 0;
+  #running = false;
+  #timer: Timer | undefined;
+  #stopped = false;
+  #idle: (() => void)[] = [];
+
+  /**
+   * @param run - stores a batch and answers each operation; `again` = some of them may be stored already
+   */
+  constructor(
+    host: WorkerHost,
+    rules: BatchRules,
+    run: (operations: readonly Operation[], again: boolean) => Promise<readonly Answer[]>,
+  ) {
+    this.#host = host;
+    this.#rules = rules;
+    this.#run = run;
+  }
+
+  get size(): number {
+    return this.#waiting.length;
+  }
+
+  /** @throws TrineError `storage_busy` through the promise, when too much waits */
+  add(operation: Operation, length: number): Promise<Answer> {
+    if (this.#stopped) return Promise.reject(stopped());
+    if (
+      !this.#rules.patient &&
+      (this.#waiting.length >= MAX_PENDING || this.#pendingLength + length > MAX_PENDING_LENGTH)
+    ) {
+      const message = 'too much waits for PostgreSQL already: enqueue more slowly, or look why it is slow';
+      return Promise.reject(new TrineError('storage_busy', message, { retryable: true }));
+    }
+    return new Promise((resolve, reject) => {
+      const deadline = this.#host.clock.monotonic() + this.#rules.tryForMs;
+      this.#waiting.push({ operation, length, deadline, sent: false, resolve, reject });
+      this.#pendingLength += length;
+      if (!this.#running) this.#start();
+    });
+  }
+
+  /** The server is back: what waits for it goes on. */
+  wake(): void {
+    if (this.#timer === undefined) return;
+    this.#timer.cancel();
+    this.#timer = undefined;
+    this.#start();
+  }
+
+  /** Resolves when nothing waits and nothing runs. */
+  async idle(): Promise<void> {
+    if (this.#running || this.#waiting.length > 0) await new Promise<void>((go) => this.#idle.push(go));
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    for (const { reject } of this.#waiting.splice(0)) reject(stopped());
+    this.#settled();
+  }
+
+  #start(): void {
+    this.#running = true;
+    // What is added in this turn belongs to the batch.
+    setImmediate(() => void this.#next());
+  }
+
+  async #next(): Promise<void> {
+    let wait = false;
+    while (!this.#stopped && !wait && this.#waiting.length > 0) {
+      const batch = this.#take();
+      wait = !(await this.#attempt(batch));
+    }
+    if (wait && !this.#stopped) {
+      this.#timer = this.#host.clock.setTimer(() => {
+        this.#timer = undefined;
+        this.#start();
+      }, AGAIN_MS);
+      return;
+    }
+    this.#running = false;
+    this.#settled();
+  }
+
+  #take(): Pending<Operation, Answer>[] {
+    let count = 0;
+    let length = 0;
+    for (const each of this.#waiting) {
+      if (count > 0 && (count === MAX_BATCH || length + each.length > MAX_BATCH_LENGTH)) break;
+      count++;
+      length += each.length;
+    }
+    this.#pendingLength -= length;
+    return this.#waiting.splice(0, count);
+  }
+
+  /** Answers false when the batch waits for another attempt. */
+  async #attempt(batch: readonly Pending<Operation, Answer>[]): Promise<boolean> {
+    const again = batch.some(({ sent }) => sent);
+    try {
+      const answers = await this.#run(
+        batch.map(({ operation }) => operation),
+        again,
+      );
+      batch.forEach(({ resolve }, i) => resolve(answers[i] as Answer));
+      return true;
+    } catch (error) {
+      if (isOfOneRow(error) && batch.length > 1) {
+        for (const each of batch) await this.#attempt([each]);
+        return true;
+      }
+      const mayBeStored = isUnreachable(error) && !isNotSent(error);
+      if (!this.#rules.patient && !mayBeStored && !again && !isAgain(error)) {
+        for (const { reject } of batch) reject(error);
+        return true;
+      }
+      if (this.#rules.patient && isOfOneRow(error)) {
+        for (const { reject } of batch) reject(error);
+        return true;
+      }
+      this.#putBack(batch, mayBeStored || again, error);
+      return false;
+    }
+  }
+
+  #putBack(batch: readonly Pending<Operation, Answer>[], sent: boolean, error: unknown): void {
+    const now = this.#host.clock.monotonic();
+    const kept = batch.filter((each) => {
+      if (each.deadline > now) return true;
+      each.reject(error);
+      return false;
+    });
+    for (const each of kept) {
+      each.sent = sent;
+      this.#pendingLength += each.length;
+    }
+    this.#waiting = [...kept, ...this.#waiting];
+  }
+
+  #settled(): void {
+    const waiting = this.#idle;
+    this.#idle = [];
+    for (const go of waiting) go();
+  }
+}
+
+/** It failed before anything was sent. */
+function isNotSent(error: unknown): boolean {
+  return error instanceof TrineError && error.cause === undefined;
+}
+
+function stopped(): TrineError {
+  return new TrineError('storage_closed', 'the engine stops: nothing is accepted any more');
+}

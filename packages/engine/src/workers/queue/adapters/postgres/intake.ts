@@ -1,0 +1,180 @@
+/**
+ * Accepts jobs, many in one commit. A job is keyed by its receipt: when the outcome of a commit is not
+ * known, the same rows are sent again and those that are there are left alone.
+ *
+ * Hot path (`accept`): one row of a multi-row INSERT, no parse of a payload.
+ */
+import type { JobExtras } from '../../job.js';
+import type { Accepted, NewJob, NewJobExtras } from '../index.js';
+import { Batcher } from './batcher.js';
+import type { PgCore } from './core.js';
+import type { PgLine } from './line.js';
+import { statement } from './server.js';
+
+/** How long an enqueue whose outcome is unknown is tried again, in milliseconds. */
+const TRY_FOR_MS = 10_000;
+
+/** Index jobs_receipt. */
+const INSERT = statement('insert', 'SELECT receipt FROM trine.insert_jobs($1::json) AS receipt');
+const INSERT_UNIQUE = statement('insert_unique', 'SELECT receipt, taken_by FROM trine.insert_unique($1::json)');
+
+/** A job as `insert_jobs` reads it. */
+interface Row {
+  readonly line: number;
+  readonly receipt: string;
+  readonly fn: string;
+  readonly ns: string;
+  readonly grp: string | undefined;
+  readonly data: string;
+  readonly size: number;
+  readonly meta: string | undefined;
+  readonly trace: string | undefined;
+  readonly baggage: string | undefined;
+  readonly created: number;
+  readonly tries: number;
+  readonly backoff: number;
+  readonly prio?: number | undefined;
+  readonly rate?: string | undefined;
+  readonly expires?: number | undefined;
+  readonly options?: string | undefined;
+  readonly delay?: number | undefined;
+  readonly run_at?: number | undefined;
+  readonly key?: string | undefined;
+  readonly keyMs?: number | undefined;
+}
+
+interface Arrival {
+  readonly line: PgLine;
+  readonly row: Row;
+  readonly chosen: boolean;
+}
+
+export class Intake {
+  readonly #core: PgCore;
+  readonly #batcher: Batcher<readonly Arrival[], readonly Accepted[]>;
+  readonly #stored: (lines: ReadonlySet<PgLine>, delayMs: number | undefined) => void;
+
+  /** @param stored - jobs of these lines are stored; the earliest of the delayed ones is due after so long */
+  constructor(core: PgCore, stored: (lines: ReadonlySet<PgLine>, delayMs: number | undefined) => void) {
+    this.#core = core;
+    this.#stored = stored;
+    this.#batcher = new Batcher(core.host, { tryForMs: TRY_FOR_MS, patient: false }, (groups, again) =>
+      this.#store(groups, again),
+    );
+  }
+
+  async accept(line: PgLine, job: NewJob): Promise<Accepted> {
+    const [accepted] = await this.acceptMany([{ line, job }]);
+    return accepted as Accepted;
+  }
+
+  /** All or none: they are rows of one statement. */
+  async acceptMany(jobs: readonly { readonly line: PgLine; readonly job: NewJob }[]): Promise<readonly Accepted[]> {
+    this.#core.needServer();
+    let length = 0;
+    const arrivals = jobs.map(({ line, job }): Arrival => {
+      length += job.data.length;
+      return { line, row: this.#row(line, job), chosen: job.receipt !== undefined };
+    });
+    return this.#batcher.add(arrivals, length);
+  }
+
+  wake(): void {
+    this.#batcher.wake();
+  }
+
+  idle(): Promise<void> {
+    return this.#batcher.idle();
+  }
+
+  stop(): void {
+    this.#batcher.stop();
+  }
+
+  #row(line: PgLine, job: NewJob): Row {
+    // Written out, not spread: this is the hot path.
+    const row: Row = {
+      line: this.#core.idOf(line),
+      receipt: job.receipt ?? this.#core.host.random.uuid(),
+      fn: job.functionId,
+      ns: job.namespace,
+      grp: job.group,
+      data: job.data,
+      size: job.data.length,
+      meta: job.metadata,
+      trace: job.traceparent,
+      baggage: job.baggage,
+      created: job.createdAt,
+      tries: job.maxAttempts,
+      backoff: job.backoffMs,
+    };
+    if (job.extras === undefined) return row;
+    const { extras } = job;
+    return {
+      ...row,
+      prio: extras.priority,
+      rate: extras.rateKey,
+      expires: extras.expiresAt,
+      options: textOfExtras(extras),
+      delay: extras.delayMs,
+      run_at: extras.runAt,
+      key: extras.uniqueKey,
+      keyMs: extras.uniqueMs,
+    };
+  }
+
+  async #store(groups: readonly (readonly Arrival[])[], again: boolean): Promise<readonly (readonly Accepted[])[]> {
+    const arrivals = groups.flat();
+    const text = JSON.stringify(arrivals.map(({ row }) => row));
+    const { server, ended, host } = this.#core;
+    const owners = new Map<string, string | null>();
+    if (arrivals.some(({ row }) => row.key !== undefined)) {
+      const rows = await server.query<{ readonly receipt: string; readonly taken_by: string | null }>(INSERT_UNIQUE, [
+        text,
+      ]);
+      for (const { receipt, taken_by: owner } of rows) owners.set(receipt, owner);
+    } else {
+      // After a lost answer, what has run and ended meanwhile must not come again.
+      const left = again ? arrivals.filter(({ row }) => ended.get(row.receipt) === undefined) : arrivals;
+      const rows = await server.query<{ readonly receipt: string }>(INSERT, [
+        left.length === arrivals.length ? text : JSON.stringify(left.map(({ row }) => row)),
+      ]);
+      const stored = new Set(rows.map(({ receipt }) => receipt));
+      for (const { row, chosen } of arrivals) {
+        const known = chosen && !again && !stored.has(row.receipt);
+        owners.set(row.receipt, known ? row.receipt : null);
+      }
+    }
+    let earliestMs: number | undefined;
+    for (const { row } of arrivals) {
+      const delayMs = row.delay || (row.run_at === undefined ? undefined : row.run_at - host.clock.now());
+      for (const ms of [delayMs, row.expires === undefined ? undefined : row.expires - host.clock.now()])
+        if (ms !== undefined && ms > 0) earliestMs = Math.min(earliestMs ?? Infinity, ms);
+    }
+    const lines = new Set(arrivals.map(({ line }) => line));
+    this.#core.tell([...lines].map((line) => this.#core.idOf(line)));
+    this.#stored(lines, earliestMs);
+    return groups.map((group) =>
+      group.map(({ row }) => {
+        const owner = owners.get(row.receipt) ?? null;
+        return owner === null ? { receipt: row.receipt, deduplicated: false } : { receipt: owner, deduplicated: true };
+      }),
+    );
+  }
+}
+
+/** What stays with the job after it was accepted. */
+function textOfExtras(extras: NewJobExtras): string | undefined {
+  const { priority, rateKey, uniqueKey, expiresAt, timeoutMs, backoffListMs, replayed } = extras;
+  const kept: JobExtras = {
+    priority: priority || undefined,
+    rateKey,
+    uniqueKey,
+    expiresAt,
+    timeoutMs,
+    backoffListMs,
+    replayed,
+  };
+  const text = JSON.stringify(kept);
+  return text === '{}' ? undefined : text;
+}
