@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chown, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { chown, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { existsSync, readdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -59,7 +59,7 @@ export class PostgresServer {
     const data = join(folder, 'data');
     await run(
       join(programs, 'initdb'),
-      ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-instructions'],
+      ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-instructions', '--no-sync'],
       { ...ids, cwd: folder },
     );
     // The role of the engines needs its password; the owner of the cluster does not.
@@ -115,7 +115,9 @@ export class PostgresServer {
       '-c',
       text,
     ];
-    return (await run(psql, words)).stdout.trim();
+    // Also while the server is told to be read-only.
+    const env = { ...process.env, PGOPTIONS: '-c default_transaction_read_only=off' };
+    return (await run(psql, words, { env })).stdout.trim();
   }
 
   /** As a crash of the machine does to its processes. */
@@ -141,6 +143,12 @@ export class PostgresServer {
     await this.release().catch(() => undefined);
     await this.#process.stop('SIGQUIT');
     await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Makes a folder the property of the user that the server runs as. */
+  async own(folder: string): Promise<void> {
+    const { uid, gid } = await stat(this.#folder);
+    await chown(folder, uid, gid);
   }
 
   get output(): string {

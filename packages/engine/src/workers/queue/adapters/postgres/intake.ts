@@ -12,7 +12,7 @@ import type { PgLine } from './line.js';
 import { statement } from './server.js';
 
 /** How long an enqueue whose outcome is unknown is tried again, in milliseconds. */
-const TRY_FOR_MS = 10_000;
+const TRY_FOR_MS = 5_000;
 
 /** Index jobs_receipt. */
 const INSERT = statement('insert', 'SELECT receipt FROM trine.insert_jobs($1::json) AS receipt');

@@ -14,7 +14,7 @@ import type { Lines } from './lines.js';
 import { LONG_QUERY_TIMEOUT_MS, statement } from './server.js';
 
 /** How long a publish whose outcome is unknown is tried again, in milliseconds. */
-const TRY_FOR_MS = 10_000;
+const TRY_FOR_MS = 5_000;
 /** Share of a backlog's bound at which the log warns. */
 const BACKLOG_WARNING = 0.8;
 /** Jobs in one statement. */

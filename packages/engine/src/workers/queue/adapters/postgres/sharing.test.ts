@@ -1,0 +1,321 @@
+/** Several engines on one PostgreSQL, and applications beside them. */
+import { postgresMissing, PostgresServer, waitFor } from '@trine/testing';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Line } from '../index.js';
+import { House } from '../suite/index.js';
+import { DEFAULT_LEASE_MS } from './config.js';
+import { postgresStore, type PostgresStore } from './fixtures/store.js';
+import { POLL_EVERY_MS } from './upkeep.js';
+
+const missing = postgresMissing();
+const title = `PostgreSQL, shared${missing === undefined ? '' : `: skipped, ${missing}`}`;
+let server: PostgresServer;
+
+describe.skipIf(missing !== undefined)(title, () => {
+  beforeAll(async () => {
+    server = await PostgresServer.start();
+  });
+  afterAll(() => server.stop());
+
+  let store: PostgresStore;
+  let a: House;
+  let b: House;
+  beforeEach(async () => {
+    store = postgresStore(server);
+    a = await House.open(store);
+    b = await House.open(store);
+  });
+  afterEach(async () => {
+    await a.stop();
+    await b.stop();
+    await store.remove();
+  });
+
+  const sql = (text: string): Promise<string> => server.sql(text.replaceAll('trine.', `${store.schema}.`), 'jobs');
+  const both = async (...words: Parameters<House['queue']>): Promise<[Line, Line]> => [
+    await a.queue(...words),
+    await b.queue(...words),
+  ];
+
+  describe('two engines', () => {
+    it('share the jobs of a queue, and each job has one lease', async () => {
+      const [lineA, lineB] = await both();
+      const sent = await Promise.all(Array.from({ length: 40 }, (_, i) => (i % 2 ? a : b).accept(lineA, i)));
+      const seen: string[] = [];
+      await waitFor(async () => {
+        for (const [house, line] of [
+          [a, lineA],
+          [b, lineB],
+        ] as const) {
+          const lease = house.broker.reserve(line);
+          if (lease === undefined) continue;
+          seen.push(lease.job.receipt);
+          await house.broker.settle(lease, { kind: 'done' });
+        }
+        return seen.length >= 40;
+      });
+      expect([...seen].sort()).toEqual([...sent].sort());
+    });
+
+    it('lease only what is live on them', async () => {
+      const [lineA, lineB] = await both();
+      a.functions.add('only-a');
+      await b.accept(lineB, 'for a', { functionId: 'only-a' });
+      await b.accept(lineB, 'for both');
+      expect(await b.drain(lineB, 1)).toEqual(['for both']);
+      expect(await b.nothing(lineB)).toBe(true);
+      expect(await a.drain(lineA, 1)).toEqual(['for a']);
+    });
+
+    it('hear of a new job at once, and without a notification at the next poll', async () => {
+      const [lineA, lineB] = await both();
+      expect(await b.nothing(lineB)).toBe(true);
+      await a.accept(lineA, 'told');
+      expect(await b.drain(lineB, 1)).toEqual(['told']);
+      expect(await b.nothing(lineB)).toBe(true);
+      await sql(
+        `SELECT trine.insert_jobs('[{"line":1,"receipt":"r","fn":"f","ns":"default","data":"7","size":1,"created":1,"tries":1,"backoff":1}]')`,
+      );
+      await store.pass(POLL_EVERY_MS);
+      expect(await b.drain(lineB, 1)).toEqual([7]);
+    });
+
+    it('never run two jobs of a fifo group at once, whoever has it', async () => {
+      const [lineA, lineB] = await both({ serial: true });
+      for (let i = 0; i < 6; i++) await (i % 2 ? a : b).accept(i % 2 ? lineA : lineB, i, { group: 'g' });
+      const order: unknown[] = [];
+      for (let i = 0; i < 6; i++) {
+        const [house, line, other, otherLine] =
+          i % 2 ? ([a, lineA, b, lineB] as const) : ([b, lineB, a, lineA] as const);
+        const lease = await house.lease(line);
+        expect(await other.nothing(otherLine)).toBe(true);
+        order.push(JSON.parse(lease.job.data));
+        await house.broker.settle(lease, { kind: 'done' });
+        await house.broker.stats([line]);
+        // Whoever asks first has the next one: the other one's turn.
+        house.broker.consume(line, 0);
+        other.broker.consume(otherLine, 10);
+        await waitFor(async () => i === 5 || (await sql('SELECT count(*) FROM trine.jobs')) === String(5 - i));
+        house.broker.consume(line, 10);
+      }
+      expect(order).toEqual([0, 1, 2, 3, 4, 5]);
+    });
+
+    it('run at most so many together', async () => {
+      const [lineA, lineB] = await both({ globalConcurrency: 3 });
+      for (let i = 0; i < 5; i++) await a.accept(lineA, i);
+      const first = await a.lease(lineA);
+      const rest = [await a.lease(lineA), await a.lease(lineA)];
+      expect(rest).toHaveLength(2);
+      expect(await b.nothing(lineB)).toBe(true);
+      await a.broker.settle(first, { kind: 'done' });
+      expect((await b.lease(lineB)).job.data).toBe('3');
+      expect(await a.nothing(lineA)).toBe(true);
+    });
+
+    it('start at most so many in a time together', async () => {
+      const [lineA, lineB] = await both({ rate: { max: 2, perMs: 2_000 } });
+      for (let i = 0; i < 4; i++) await a.accept(lineA, i);
+      expect(await a.drain(lineA, 2)).toEqual([0, 1]);
+      expect(await b.nothing(lineB)).toBe(true);
+      await store.pass(2_001);
+      expect(await b.drain(lineB, 2)).toEqual([2, 3]);
+      expect(await a.nothing(lineA)).toBe(true);
+    });
+
+    it('pause together', async () => {
+      const [lineA, lineB] = await both();
+      await a.broker.setPaused?.(lineA, true);
+      await waitFor(() => lineB.paused);
+      await a.accept(lineA, 1);
+      expect(await b.nothing(lineB)).toBe(true);
+      await b.broker.setPaused?.(lineB, false);
+      expect(await b.drain(lineB, 1)).toEqual([1]);
+    });
+
+    it('bring a message to subscriptions of either', async () => {
+      const f = await a.subscription('f');
+      const g = await b.subscription('g');
+      await a.broker.publish(a.message(1));
+      expect(await a.drain(f, 1)).toEqual([1]);
+      expect(await b.drain(g, 1)).toEqual([1]);
+    });
+
+    it('know a subscription as offline when the last of them has left it', async () => {
+      const [ofA, ofB] = [await a.subscription('f'), await b.subscription('f')];
+      const offline = async (): Promise<boolean> =>
+        (await b.broker.lines({ kind: 'subscription' }))[0]?.offlineSince !== undefined;
+      await a.broker.leave(ofA, 'offline');
+      expect(await offline()).toBe(false);
+      await b.broker.leave(ofB, 'offline');
+      expect(await offline()).toBe(true);
+      await a.subscription('f');
+      expect(await offline()).toBe(false);
+    });
+  });
+
+  describe('an engine that dies', () => {
+    it('gives its jobs to others when its lease runs out, without a charge; its late answer counts no more', async () => {
+      const [lineA, lineB] = await both({ serial: true });
+      const receipt = await a.accept(lineA, 1, { group: 'g' });
+      await a.accept(lineA, 2, { group: 'g' });
+      const lost = await a.lease(lineA);
+      expect(await b.nothing(lineB)).toBe(true);
+      const heal = await store.cutOff(a.broker);
+      await waitFor(() => a.broker.health().state === 'unreachable');
+      await store.pass(DEFAULT_LEASE_MS - 1);
+      expect(await b.nothing(lineB)).toBe(true);
+      await store.pass(POLL_EVERY_MS);
+      const lease = await b.lease(lineB);
+      expect(lease.job).toMatchObject({ receipt, attempts: 0, redelivered: true });
+      const late = a.broker.settle(lost, { kind: 'done' });
+      await heal();
+      await late;
+      expect((await b.broker.stats([lineB])).running).toBe(1);
+      await b.broker.settle(lease, { kind: 'done' });
+      expect(await b.drain(lineB, 1)).toEqual([2]);
+    });
+
+    it('ends a job whose answer comes late, when nobody has leased it since', async () => {
+      const lineA = await a.queue();
+      await a.accept(lineA, 1);
+      const lost = await a.lease(lineA);
+      const heal = await store.cutOff(a.broker);
+      await waitFor(() => a.broker.health().state === 'unreachable');
+      await store.pass(DEFAULT_LEASE_MS + POLL_EVERY_MS);
+      await waitFor(async () => (await sql('SELECT state FROM trine.jobs')) === '0');
+      const late = a.broker.settle(lost, { kind: 'done' });
+      await heal();
+      await late;
+      expect(await sql('SELECT count(*) FROM trine.jobs')).toBe('0');
+    });
+  });
+
+  describe('enqueue in SQL', () => {
+    const enqueue = (...words: string[]): string => `SELECT trine.enqueue(${words.join(', ')})`;
+
+    it('stores a job with the transaction that calls it, and nothing after a rollback', async () => {
+      const line = await a.queue();
+      expect(await a.nothing(line)).toBe(true);
+      await sql('CREATE TABLE trine.orders (id integer)');
+      const order = (n: number, end: string): Promise<string> =>
+        sql(
+          `BEGIN; INSERT INTO trine.orders VALUES (${n}); ${enqueue(`'q'`, `'f'`, `'{"order":${n},"price":1.0}'`)}; ${end}`,
+        );
+      await order(1, 'ROLLBACK');
+      expect(await sql('SELECT count(*) FROM trine.jobs')).toBe('0');
+      // Not visible before the commit.
+      const held = order(2, 'SELECT pg_sleep(0.5); COMMIT');
+      await waitFor(
+        async () => (await sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")) === '1',
+      );
+      expect(await a.nothing(line)).toBe(true);
+      const receipt = await held;
+      const lease = await a.lease(line);
+      expect(lease.job).toMatchObject({
+        receipt: receipt.split('\n')[0],
+        data: '{"order":2,"price":1.0}',
+        functionId: 'f',
+        namespace: 'default',
+        maxAttempts: 3,
+        redelivered: false,
+      });
+      expect(await sql('SELECT id FROM trine.orders')).toBe('2');
+    });
+
+    it('takes the options of an enqueue and the defaults of the queue', async () => {
+      const line = await a.queue({
+        defaults: { maxAttempts: 7, backoffMs: 50, backoffListMs: [1, 2], priorityField: 'urgency', maxPriority: 10 },
+      });
+      await sql(enqueue(`'q'`, `'f'`, `'{"urgency":99}'`));
+      await sql(
+        enqueue(
+          `'q'`,
+          `'g'`,
+          `'1'`,
+          `'{"max_retries":2,"backoff_ms":9,"priority":11,"timeout_ms":5,"metadata":{"u":1}}'`,
+        ),
+      );
+      const [first, second] = [await a.lease(line), await a.lease(line)];
+      expect(first.job).toMatchObject({ functionId: 'g', maxAttempts: 2, backoffMs: 9, metadata: '{"u":1}' });
+      expect(first.job.extras).toEqual({ priority: 11, timeoutMs: 5 });
+      expect(second.job).toMatchObject({ maxAttempts: 7, backoffMs: 50 });
+      expect(second.job.extras).toEqual({ priority: 10, backoffListMs: [1, 2] });
+    });
+
+    it('delays, expires and keeps unique keys', async () => {
+      const line = await a.queue();
+      await sql(enqueue(`'q'`, `'f'`, `'"later"'`, `'{"delay_ms":2000}'`));
+      await sql(enqueue(`'q'`, `'absent'`, `'"gone"'`, `'{"expires_in_ms":1000}'`));
+      const first = await sql(enqueue(`'q'`, `'f'`, `'"one"'`, `'{"unique_key":"k"}'`));
+      expect(await sql(enqueue(`'q'`, `'f'`, `'"two"'`, `'{"unique_key":"k"}'`))).toBe(first);
+      expect(await a.drain(line, 1)).toEqual(['one']);
+      expect(await a.nothing(line)).toBe(true);
+      await store.pass(2_000);
+      expect(await a.drain(line, 1)).toEqual(['later']);
+      await waitFor(async () => (await sql('SELECT count(*) FROM trine.jobs')) === '0');
+    });
+
+    it('forms the groups of a fifo queue', async () => {
+      const line = await a.queue({
+        serial: true,
+        defaults: { maxAttempts: 3, backoffMs: 1, groupField: 'to', maxPriority: 255 },
+      });
+      await sql(enqueue(`'q'`, `'f'`, `'{"to":"x","n":1}'`));
+      await sql(enqueue(`'q'`, `'f'`, `'{"n":2}'`, `'{"group":"x"}'`));
+      const lease = await a.lease(line);
+      expect(lease.job).toMatchObject({ data: '{"to":"x","n":1}', group: '"x"' });
+      expect(await a.nothing(line)).toBe(true);
+      await a.broker.settle(lease, { kind: 'done' });
+      expect(await a.drain(line, 1)).toEqual([{ n: 2 }]);
+    });
+
+    it.each([
+      [`'absent', 'f', '1'`, "Queue 'absent' not found"],
+      [`'q', '', '1'`, 'function_id is required'],
+      [`'q', 'f', '1', '{"dellay_ms":1}'`, "unknown option 'dellay_ms'"],
+      [`'q', 'f', '1', '{"group":"g"}'`, "Queue 'q' has no groups"],
+      [`'q', 'f', '1', '{"priority":256}'`, 'priority is a whole number from 0 to 255'],
+      [`'fifo', 'f', '{"a":1}'`, "FIFO queue 'fifo' requires field 'to'"],
+      [`'fifo', 'f', '{"to":1}', '{"priority":1}'`, "FIFO queue 'fifo' refuses priority"],
+    ])('refuses %s and says why', async (words, message) => {
+      await a.queue();
+      await a.queue(
+        { serial: true, defaults: { maxAttempts: 3, backoffMs: 1, groupField: 'to', maxPriority: 255 } },
+        'fifo',
+      );
+      await expect(sql(enqueue(words))).rejects.toThrow(message);
+    });
+
+    it('works for a role that may use the schema and nothing else', async () => {
+      const line = await a.queue();
+      await sql('CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA "trine" TO app'.replace('"trine"', store.schema));
+      await sql(`SET ROLE app; ${enqueue(`'q'`, `'f'`, `'1'`)}`);
+      await expect(sql('SET ROLE app; SELECT * FROM trine.jobs')).rejects.toThrow('permission denied');
+      expect(await a.drain(line, 1)).toEqual([1]);
+      await sql('DROP OWNED BY app; DROP ROLE app');
+    });
+  });
+
+  it('finds the one job that can run behind a hundred thousand that cannot', async () => {
+    const line = await a.queue();
+    const ordered = await a.queue({ serial: true }, 'ordered');
+    await sql(`INSERT INTO trine.jobs (line, lane, state, size, created_at, max_attempts, backoff_ms, receipt, function_id, namespace, data)
+      SELECT 1, trine.lane_of(false, 'default', 'absent', NULL, NULL), 0, 1, 1, 1, 1, 'r' || n, 'absent', 'default', '1' FROM generate_series(1, 100000) n`);
+    await sql(`INSERT INTO trine.jobs (line, lane, state, size, created_at, max_attempts, backoff_ms, receipt, function_id, namespace, group_key, data)
+      SELECT 2, trine.lane_of(true, 'default', 'absent', 'g' || n % 3, NULL), 0, 1, 1, 1, 1, 's' || n, 'absent', 'default', 'g' || n % 3, '1'
+      FROM generate_series(1, 100000) n`);
+    await a.accept(line, 'found');
+    await a.accept(ordered, 'found too', { group: 'h' });
+    const asked = performance.now();
+    expect(await a.drain(line, 1)).toEqual(['found']);
+    expect(await a.drain(ordered, 1)).toEqual(['found too']);
+    // A scan of either would take longer, and grow with what waits.
+    const plans =
+      await sql(`SET enable_seqscan = off; EXPLAIN SELECT seq FROM trine.jobs j WHERE j.line = 1 AND j.state = 0 AND j.lane = 'x'
+      ORDER BY j.priority DESC, j.seq LIMIT 10 FOR UPDATE SKIP LOCKED`);
+    expect(plans).toContain('jobs_ready');
+    expect(plans).not.toContain('Sort');
+    expect(performance.now() - asked).toBeLessThan(5_000);
+  });
+});
