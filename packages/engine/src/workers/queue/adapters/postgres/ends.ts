@@ -43,7 +43,7 @@ const POSTPONE = statement(
     due = CASE WHEN l.delay > 0 THEN trine.now_ms() + l.delay END,
     attempts = l.attempts, lost = l.lost, errors = l.errors
   FROM json_to_recordset($1) AS l (seq bigint, owner bigint, token bigint, delay bigint, attempts integer, lost integer, errors text)
-  WHERE j.seq = l.seq AND j.owner = l.owner AND j.token = l.token AND j.state = 2
+  WHERE j.seq = l.seq AND j.owner = l.owner AND j.token = l.token
   RETURNING j.seq`,
 );
 
@@ -77,9 +77,10 @@ const DEAD = statement(
 /** Primary key; jobs_message. */
 const DROP_MESSAGES = statement(
   'drop_messages',
-  `DELETE FROM trine.messages m WHERE m.id = ANY ($1::bigint[]) AND NOT m.held
-     AND (m.keep_until IS NULL OR m.keep_until <= trine.now_ms())
-     AND NOT EXISTS (SELECT FROM trine.jobs j WHERE j.message = m.id)`,
+  `DELETE FROM trine.messages WHERE id IN (
+     SELECT m.id FROM trine.messages m WHERE m.id = ANY ($1::bigint[]) AND NOT m.held
+       AND (m.keep_until IS NULL OR m.keep_until <= trine.now_ms())
+       AND NOT EXISTS (SELECT FROM trine.jobs j WHERE j.message = m.id) FOR UPDATE SKIP LOCKED)`,
 );
 
 type Ending = { readonly lease: PgLease; readonly decision: Decision; readonly unstarted: boolean };
@@ -173,7 +174,7 @@ export class Ends {
       if (decision.delayMs > 0) earliestMs = Math.min(earliestMs ?? Infinity, decision.delayMs);
     }
     const lines = new Set(endings.map(({ lease }) => lease.line));
-    const told = [...lines].filter((line) => line.shared || released.length > 0 || postponed.length > 0);
+    const told = [...lines].filter((line) => line.shared || released.length > 0);
     this.#core.tell(told.flatMap(({ id }) => (id === undefined ? [] : [id])));
     this.#stored(lines, earliestMs);
     return endings.map(() => undefined);

@@ -40,6 +40,11 @@ export function isConnectionLoss(error: unknown): boolean {
   return LOSS.has(code) || code.startsWith('08') || !/^[0-9A-Z]{5}$/.test(code) || code === 'EPIPE';
 }
 
+/** The driver waited for a connection: the server does not answer, or all of the pool are in use. */
+export function isPoolTimeout(error: unknown): boolean {
+  return error instanceof Error && error.message === 'timeout exceeded when trying to connect';
+}
+
 export function isRefusal(error: unknown): boolean {
   return REFUSALS.has(codeOf(error));
 }

@@ -34,17 +34,17 @@ const LANES_FRESH_MS = 100;
 const CONTENDED_MS = 25;
 const REFUSED_MS = 1_000;
 
-/** By hops over the index jobs_ready. */
+/** The lanes behind $2, by hops over the index jobs_ready. */
 const LANES = statement(
   'lanes',
   `WITH RECURSIVE hop AS (
     (SELECT lane, function_id, namespace, rate_key, 1 AS nr FROM trine.jobs
-      WHERE line = $1 AND state = 0 ORDER BY lane, priority DESC, seq LIMIT 1)
+      WHERE line = $1 AND state = 0 AND lane > $2 ORDER BY lane, priority DESC, seq LIMIT 1)
     UNION ALL
     SELECT n.lane, n.function_id, n.namespace, n.rate_key, hop.nr + 1 FROM hop CROSS JOIN LATERAL (
       SELECT lane, function_id, namespace, rate_key FROM trine.jobs
       WHERE line = $1 AND state = 0 AND lane > hop.lane ORDER BY lane, priority DESC, seq LIMIT 1) n
-    WHERE hop.nr < $2)
+    WHERE hop.nr < $3)
   SELECT lane, function_id, namespace, rate_key FROM hop`,
 );
 
@@ -215,40 +215,53 @@ export class Leases {
   }
 
   async #fetch(line: PgLine, want: number): Promise<readonly PgLease[]> {
-    const { host } = this.#core;
+    const { host, server } = this.#core;
     if (line.lanes.length > 0 && host.clock.monotonic() - line.lanesAt < LANES_FRESH_MS) {
       const leases = await this.#lease(line, this.#live(line, line.lanes), want);
       if (leases.length === want) return leases;
       line.lanesAt = -Infinity; // the rest may lie in lanes that are new: the next fetch looks
       if (leases.length > 0) return leases;
     }
-    const rows = await this.#core.server.query<LaneRow>(LANES, [line.id, MAX_LANES]);
-    line.lanes = rows.map(laneOf);
-    line.lanesAt = host.clock.monotonic();
-    const live = this.#live(line, line.lanes);
-    const leases = await this.#lease(line, live, want);
+    let ready = false;
+    const leases = await this.#inPages(line, async (after) => {
+      const rows = await server.query<LaneRow>(LANES, [line.id, after, MAX_LANES]);
+      line.lanes = rows.map(laneOf);
+      line.lanesAt = host.clock.monotonic();
+      const live = this.#live(line, line.lanes);
+      ready ||= live.length > 0;
+      return { rows, leases: await this.#lease(line, live, want) };
+    });
     // Others have what is ready in their hands, for a moment.
-    if (leases.length === 0 && live.length > 0 && !line.limited) this.#later(line, CONTENDED_MS);
+    if (leases.length === 0 && ready && !line.limited) this.#later(line, CONTENDED_MS);
     return leases;
   }
 
-  async #fetchSerial(line: PgLine, want: number): Promise<readonly PgLease[]> {
-    const leases: PgLease[] = [];
-    const start = line.cursor;
-    let from = start;
-    for (let wrapped = start === ''; ;) {
-      const rows = await this.#core.server.query<LaneRow>(HEADS, [line.id, from, MAX_LANES]);
+  #fetchSerial(line: PgLine, want: number): Promise<readonly PgLease[]> {
+    return this.#inPages(line, async (after) => {
+      const rows = await this.#core.server.query<LaneRow>(HEADS, [line.id, after, MAX_LANES]);
       const runnable = rows.filter(({ ready }) => ready);
       const live = new Set(this.#live(line, runnable.map(laneOf)).map(({ lane }) => lane));
       const heads = runnable.filter(({ lane }) => live.has(lane));
-      if (heads.length > 0) leases.push(...(await this.#leaseHeads(line, heads, want)));
+      return { rows, leases: heads.length === 0 ? [] : await this.#leaseHeads(line, heads, want) };
+    });
+  }
+
+  /** Looks at lanes page by page, once around from where the last look ended, until one has something. */
+  async #inPages(
+    line: PgLine,
+    look: (after: string) => Promise<{ readonly rows: readonly LaneRow[]; readonly leases: readonly PgLease[] }>,
+  ): Promise<readonly PgLease[]> {
+    const start = line.cursor;
+    let after = start;
+    for (let wrapped = start === ''; ;) {
+      const { rows, leases } = await look(after);
       const isPage = rows.length === MAX_LANES;
-      from = isPage ? (rows.at(-1) as LaneRow).lane : '';
-      if (leases.length > 0 || (isPage ? wrapped && start !== '' && from >= start : wrapped)) break;
+      after = isPage ? (rows.at(-1) as LaneRow).lane : '';
+      line.cursor = after;
+      const isRound = isPage ? wrapped && start !== '' && after >= start : wrapped;
+      if (leases.length > 0 || isRound) return leases;
       if (!isPage) wrapped = true;
     }
-    line.cursor = from;
-    return leases;
   }
 
   #live(line: PgLine, lanes: readonly Lane[]): readonly Lane[] {

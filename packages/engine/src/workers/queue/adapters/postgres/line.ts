@@ -47,7 +47,7 @@ export class PgLine implements Line {
   lanes: readonly Lane[] = [];
   /** When the lanes were looked at, steady clock. */
   lanesAt = -Infinity;
-  /** Of a serial line: the lane behind which the next look begins. */
+  /** The lane behind which the next look begins. */
   cursor = '';
   /** Estimate of what waits for a subscription, and what was published since it was counted. */
   backlog = 0;

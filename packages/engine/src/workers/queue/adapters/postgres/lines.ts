@@ -26,8 +26,8 @@ const PAUSE = statement('pause', 'UPDATE trine.lines SET paused = $2 WHERE id = 
 const SUBSCRIBE = statement('subscribe', 'SELECT trine.subscribe($1, $2, $3, $4, $5, $6, $7, $8) AS id');
 const CONSUME = statement(
   'consume',
-  `INSERT INTO trine.consumers (line, owner) SELECT id, $2 FROM unnest($1::bigint[]) AS id
-   WHERE EXISTS (SELECT FROM trine.lines l WHERE l.id = id) ON CONFLICT DO NOTHING`,
+  `INSERT INTO trine.consumers (line, owner) SELECT l.id, e.id FROM trine.lines l CROSS JOIN trine.engines e
+   WHERE l.id = ANY ($1::bigint[]) AND e.id = $2 ON CONFLICT DO NOTHING`,
 );
 const BACK = statement(
   'back',

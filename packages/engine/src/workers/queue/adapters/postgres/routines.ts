@@ -106,7 +106,8 @@ BEGIN
       SET settings = excluded.settings, serial = excluded.serial, ended_at = NULL, offline_since = NULL
     RETURNING id INTO v_line;
   IF v_serial <> p_serial THEN PERFORM trine.arrange(v_line, p_serial); END IF;
-  INSERT INTO trine.consumers (line, owner) VALUES (v_line, p_owner) ON CONFLICT DO NOTHING;
+  -- An engine whose lease ran out enters again, and says then what it serves.
+  INSERT INTO trine.consumers (line, owner) SELECT v_line, id FROM trine.engines WHERE id = p_owner ON CONFLICT DO NOTHING;
   INSERT INTO trine.jobs (line, lane, state, size, created_at, max_attempts, backoff_ms, receipt, function_id, namespace,
       group_key, traceparent, baggage, message)
     SELECT v_line, trine.lane_of(p_serial, p_namespace, p_function_id, NULL, NULL), 0, size, created_at, p_max_attempts,

@@ -18,7 +18,7 @@ import { loadDriver } from '../../../../core/driver.js';
 import type { WorkerHost } from '../../../../core/worker-host.js';
 import type { BrokerHealth } from '../index.js';
 import type { PostgresConfig } from './config.js';
-import { explain, isConnectionLoss, isRefusal, unreachable } from './failures.js';
+import { explain, isConnectionLoss, isPoolTimeout, isRefusal, unreachable } from './failures.js';
 import { channelOf, inSchema, migrate } from './schema.js';
 
 /** The range of the driver that was tested. */
@@ -70,7 +70,7 @@ export class Server {
   #retry: Timer | undefined;
   #attempt: Promise<void> | undefined;
   #problem: string | undefined = 'connecting';
-  #refusal: string | undefined;
+  #refusal: Refusal | undefined;
   #relaxed: string | undefined;
 
   private constructor(host: WorkerHost, config: PostgresConfig, events: ServerEvents, driver: typeof Driver) {
@@ -97,7 +97,7 @@ export class Server {
 
   health(): BrokerHealth {
     if (this.#problem !== undefined) return { state: 'unreachable', detail: this.#problem };
-    if (this.#refusal !== undefined) return { state: 'degraded', detail: this.#refusal };
+    if (this.#refusal !== undefined) return { state: 'degraded', detail: this.#refusal.detail };
     if (this.#relaxed !== undefined) return { state: 'ready', durability: 'relaxed', detail: this.#relaxed };
     return { state: 'ready' };
   }
@@ -134,7 +134,6 @@ export class Server {
       await client.query(timed('BEGIN'));
       const result = await run(query);
       await client.query(timed('COMMIT'));
-      this.#refusal = undefined;
       return result;
     } catch (error) {
       await client.query(timed('ROLLBACK')).catch((failure: Error) => (broken = failure));
@@ -178,13 +177,15 @@ export class Server {
       if (listener === this.#listener) this.#lost(lost);
     });
     listener.on('notification', ({ payload }) => this.#events.notified(payload ?? ''));
-    const pool = new this.#driver.Pool({ ...this.#clientConfig(), max: maxConnections - 1 });
+    const pool = new this.#driver.Pool({
+      ...this.#clientConfig(),
+      max: maxConnections - 1,
+      // Plans of a table that is empty one moment and large the next: always by index.
+      onConnect: (client) =>
+        client.query('SET enable_seqscan = off; SET jit = off; SET synchronous_commit = on') as unknown as undefined,
+    });
     pool.on('error', (error) => {
       if (pool === this.#pool && isConnectionLoss(error)) this.#lost(error);
-    });
-    // Plans of a table that is empty one moment and large the next: always by index.
-    pool.on('connect', (client) => {
-      client.query('SET enable_seqscan = off; SET jit = off; SET synchronous_commit = on').catch(() => undefined);
     });
     try {
       await listener.connect();
@@ -247,24 +248,30 @@ export class Server {
     if (this.#pool === undefined) throw this.unreachable();
     try {
       const { rows } = await this.#pool.query(this.#timed(what, values, timeoutMs));
-      this.#refusal = undefined;
+      if (this.#refusal?.statement === what) this.#refusal = undefined;
       return rows as Row[];
     } catch (error) {
-      throw this.#failed(error);
+      throw this.#failed(error, what);
     }
   }
 
   /** Notes what a failure says about the server. */
-  #failed(error: unknown): unknown {
+  #failed(error: unknown, what?: Statement): unknown {
     if (error instanceof TrineError) return error;
+    if (isPoolTimeout(error) && (this.#pool?.totalCount ?? 0) >= this.#config.max_connections - 1) {
+      const message =
+        'all connections to PostgreSQL are busy: raise max_connections of the adapter, or look why it is slow';
+      return new TrineError('storage_busy', message, { cause: error, retryable: true });
+    }
     if (isConnectionLoss(error)) {
       this.#lost(error);
       return unreachable(explain(error, this.#config), error);
     }
     if (!isRefusal(error)) return error;
     const detail = explain(error, this.#config);
-    if (this.#refusal !== detail) this.#host.log.error('PostgreSQL refuses what the queue asks', { error: detail });
-    this.#refusal = detail;
+    if (this.#refusal?.detail !== detail)
+      this.#host.log.error('PostgreSQL refuses what the queue asks', { error: detail });
+    if (what !== undefined) this.#refusal = { detail, statement: what };
     return new TrineError('storage_refused', detail, { cause: error, retryable: true });
   }
 
@@ -297,6 +304,12 @@ export class Server {
       },
     };
   }
+}
+
+/** Stays until the statement that was refused succeeds, or the connection is a new one. */
+interface Refusal {
+  readonly detail: string;
+  readonly statement: Statement;
 }
 
 /** The driver knows a timeout per query; its types do not. In milliseconds. */

@@ -297,6 +297,71 @@ describe.skipIf(missing !== undefined)(title, () => {
     });
   });
 
+  it('drops the oldest messages of a subscription beyond its backlog, counted, and keeps the newest', async () => {
+    const line = await a.subscription('f', { maxBacklog: 10, fifo: true });
+    a.broker.consume(line, 0);
+    for (let i = 0; i < 30; i++) await a.broker.publish(a.message(i));
+    await waitFor(async () => (await a.broker.stats([line])).waiting <= 10);
+    a.broker.consume(line, 1);
+    const rest = await a.drain(line, (await a.broker.stats([line])).waiting);
+    expect(rest.at(-1)).toBe(29);
+    expect(rest.length).toBeLessThanOrEqual(10);
+    expect(line.expired).toBe(30 - rest.length);
+  });
+
+  it('drops a message with its last delivery', async () => {
+    const [f, g] = [await a.subscription('f'), await a.subscription('g')];
+    await a.broker.publish(a.message(1));
+    expect(await a.drain(f, 1)).toEqual([1]);
+    expect(await sql('SELECT count(*) FROM trine.messages')).toBe('1');
+    expect(await a.drain(g, 1)).toEqual([1]);
+    await waitFor(async () => (await sql('SELECT count(*) FROM trine.messages')) === '0');
+  });
+
+  it('reaches the keys behind hundreds whose rate is used up', async () => {
+    const line = await a.queue({ ratePerKey: { max: 1, perMs: 60_000 } }, 'q', 1_000);
+    const keys = Array.from({ length: 600 }, (_, i) => `key ${String(i).padStart(3, '0')}`);
+    const jobs = keys.flatMap((rateKey) => [1, 2].map((n) => ({ line, job: a.job(n, { extras: { rateKey } }) })));
+    await a.broker.acceptMany?.(jobs);
+    expect(new Set(await a.drain(line, 600))).toEqual(new Set([1]));
+    expect(await a.nothing(line)).toBe(true);
+    await a.accept(line, 'last', { extras: { rateKey: 'zzz' } });
+    expect(await a.drain(line, 1)).toEqual(['last']);
+  });
+
+  it('takes functions in turn, so that a flood of one does not hold up another', async () => {
+    const line = await a.queue({}, 'q', 4);
+    await a.broker.acceptMany?.(Array.from({ length: 20 }, (_, i) => ({ line, job: a.job(i) })));
+    await a.accept(line, 'other', { functionId: 'g' });
+    expect(await a.drain(line, 4)).toContain('other');
+  });
+
+  it('fails one bad enqueue alone', async () => {
+    const line = await a.queue();
+    const bad = a.broker.accept(line, a.job(1, { receipt: 'nul\u0000' }));
+    const good = Promise.all([2, 3].map((n) => a.accept(line, n)));
+    await expect(bad).rejects.toThrow();
+    await good;
+    expect(await a.drain(line, 2)).toEqual([2, 3]);
+  });
+
+  it('keeps an error text that PostgreSQL would not store', async () => {
+    const line = await a.queue();
+    await a.accept(line, 1);
+    const error = 'a NUL \u0000 and half a pair \ud800';
+    await a.broker.settle(await a.lease(line), {
+      kind: 'dead',
+      error,
+      code: 'invocation_failed',
+      attempts: 1,
+      lost: 0,
+      failures: [{ at: 1, error }],
+    });
+    const { letters } = await a.broker.browseDead([line], { offset: 0, limit: 1, maxBytes: 1_000 });
+    expect(letters[0]?.error).toBe('a NUL \ufffd and half a pair \ufffd');
+    expect(letters[0]?.failures).toContain('half a pair');
+  });
+
   it('finds the one job that can run behind a hundred thousand that cannot', async () => {
     const line = await a.queue();
     const ordered = await a.queue({ serial: true }, 'ordered');

@@ -59,7 +59,7 @@ const REPLAY = statement(
    SELECT l.id, trine.lane_of(l.serial, l.namespace, l.function_id, NULL, NULL), 0, m.size, m.created_at, $3, $4,
      gen_random_uuid(), l.function_id, l.namespace, CASE WHEN l.serial THEN '' END, m.traceparent, m.baggage, m.id, '{"replayed":true}'
    FROM trine.lines l CROSS JOIN LATERAL (
-     SELECT * FROM trine.messages WHERE topic = l.name AND keep_until IS NOT NULL AND created_at >= $2 ORDER BY id) m
+     SELECT * FROM trine.messages WHERE topic = l.name AND keep_until IS NOT NULL AND created_at >= $2 ORDER BY id FOR KEY SHARE) m
    WHERE l.id = $1 ORDER BY m.id RETURNING 1 AS one`,
 );
 /** Index jobs_ready, jobs_delayed_line. */
@@ -177,10 +177,10 @@ export class Messages {
     this.#batcher.stop();
   }
 
-  /** Counts the backlogs that may have grown beyond their bounds, by what other engines published too. */
+  /** Counts the backlogs that may have grown beyond their bounds. */
   async countBacklogs(): Promise<void> {
     for (const line of [...this.#core.lines.values()]) {
-      if (line.kind === 'subscription' && line.backlog > 0) await this.#watchBacklog(line);
+      if (line.kind === 'subscription' && this.#isNearBound(line)) await this.#watchBacklog(line);
     }
   }
 
@@ -211,7 +211,7 @@ export class Messages {
     }
     this.#core.tell(unknown);
     this.#told(lines);
-    for (const line of lines) if (isNearBound(line) && !line.trimming) void this.#watchBacklog(line);
+    for (const line of lines) if (this.#isNearBound(line) && !line.trimming) void this.#watchBacklog(line);
     return messages.map((_, nr) => full.get(nr));
   }
 
@@ -257,6 +257,16 @@ export class Messages {
     if (dropped > 0) host.log.warn('the backlog of an ended subscription was dropped', { ...place, dropped });
     const deleted = await server.query(DELETE_LINE, [id, subscriptionRetentionMs]);
     if (deleted.length > 0) this.#core.drop(line);
+  }
+
+  /** Others publish as well, and what they add is not known here. */
+  #isNearBound({ settings, backlog, backlogLength }: PgLine): boolean {
+    if (settings === undefined) return false;
+    const engines = this.#core.others + 1;
+    return (
+      backlog * engines >= settings.maxBacklog * BACKLOG_WARNING ||
+      backlogLength * engines >= settings.maxBacklogBytes * BACKLOG_WARNING
+    );
   }
 
   async #watchBacklog(line: PgLine): Promise<void> {
@@ -322,11 +332,4 @@ export class Messages {
     if (dropped > 0) this.#told([line]);
     return dropped;
   }
-}
-
-function isNearBound({ settings, backlog, backlogLength }: PgLine): boolean {
-  if (settings === undefined) return false;
-  return (
-    backlog >= settings.maxBacklog * BACKLOG_WARNING || backlogLength >= settings.maxBacklogBytes * BACKLOG_WARNING
-  );
 }

@@ -138,6 +138,12 @@ export class Upkeep {
       return false;
     }
     const [entered] = await query<{ readonly id: number }>(ENTER, [`${process.pid}`, leaseMs]);
+    if (core.owner !== 0) {
+      core.host.log.warn('the lease of this engine ran out: what it ran may run elsewhere too', {
+        engine: entered?.id,
+      });
+      for (const line of core.lines.values()) void this.#leases.giveBack(line);
+    }
     core.owner = entered?.id ?? 0;
     core.others = 1; // until the next renewal counts them
     return true;
@@ -199,10 +205,7 @@ export class Upkeep {
   async renew(): Promise<void> {
     const core = this.#core;
     if (!core.server.isReady) return;
-    if (!(await this.enter(core.server.query))) return;
-    core.host.log.warn('the lease of this engine ran out: what it ran may run elsewhere too', { engine: core.owner });
-    for (const line of core.lines.values()) void this.#leases.giveBack(line);
-    await this.#entered();
+    if (await this.enter(core.server.query)) await this.#entered();
   }
 
   async #run(): Promise<void> {
