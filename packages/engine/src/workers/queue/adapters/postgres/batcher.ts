@@ -116,12 +116,12 @@ export class Batcher<Operation, Answer> {
   }
 
   async #next(): Promise<void> {
-    let wait = false;
-    while (!this.#stopped && !wait && this.#waiting.length > 0) {
-      const batch = this.#take();
-      wait = !(await this.#attempt(batch));
-    }
-    if (wait && !this.#stopped) {
+    while (!this.#stopped && this.#waiting.length > 0) {
+      const again = await this.#attempt(this.#take());
+      if (again.length === 0) continue;
+      this.#waiting = [...again, ...this.#waiting];
+      for (const { length } of again) this.#pendingLength += length;
+      if (this.#stopped) return this.stop();
       this.#timer = this.#host.clock.setTimer(() => {
         this.#timer = undefined;
         this.#start();
@@ -144,47 +144,30 @@ export class Batcher<Operation, Answer> {
     return this.#waiting.splice(0, count);
   }
 
-  /** Answers false when the batch waits for another attempt. */
-  async #attempt(batch: readonly Pending<Operation, Answer>[]): Promise<boolean> {
+  /** Answers those that wait for another attempt. */
+  async #attempt(batch: readonly Pending<Operation, Answer>[]): Promise<readonly Pending<Operation, Answer>[]> {
     const again = batch.some(({ sent }) => sent);
     try {
-      const answers = await this.#run(
-        batch.map(({ operation }) => operation),
-        again,
-      );
+      const operations = batch.map(({ operation }) => operation);
+      const answers = await this.#run(operations, again);
       batch.forEach(({ resolve }, i) => resolve(answers[i] as Answer));
-      return true;
+      return [];
     } catch (error) {
       if (isOfOneRow(error) && batch.length > 1) {
-        for (const each of batch) await this.#attempt([each]);
-        return true;
+        const left: Pending<Operation, Answer>[] = [];
+        for (const each of batch) left.push(...(await this.#attempt([each])));
+        return left;
       }
-      const mayBeStored = isUnreachable(error) && !isNotSent(error);
-      if (!this.#rules.patient && !mayBeStored && !again && !isAgain(error)) {
-        for (const { reject } of batch) reject(error);
-        return true;
-      }
-      if (this.#rules.patient && isOfOneRow(error)) {
-        for (const { reject } of batch) reject(error);
-        return true;
-      }
-      this.#putBack(batch, mayBeStored || again, error);
-      return false;
+      const mayBeStored = again || (isUnreachable(error) && !isNotSent(error));
+      const waits = this.#rules.patient ? !isOfOneRow(error) : mayBeStored || isAgain(error);
+      const now = this.#host.clock.monotonic();
+      return batch.filter((each) => {
+        each.sent ||= mayBeStored;
+        if (waits && each.deadline > now) return true;
+        each.reject(error);
+        return false;
+      });
     }
-  }
-
-  #putBack(batch: readonly Pending<Operation, Answer>[], sent: boolean, error: unknown): void {
-    const now = this.#host.clock.monotonic();
-    const kept = batch.filter((each) => {
-      if (each.deadline > now) return true;
-      each.reject(error);
-      return false;
-    });
-    for (const each of kept) {
-      each.sent = sent;
-      this.#pendingLength += each.length;
-    }
-    this.#waiting = [...kept, ...this.#waiting];
   }
 
   #settled(): void {

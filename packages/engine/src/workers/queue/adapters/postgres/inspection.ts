@@ -10,20 +10,21 @@ import { LONG_QUERY_TIMEOUT_MS, statement } from './server.js';
 /** Jobs in one statement. */
 const CHUNK = 5_000;
 
-/** Indexes jobs_ready, jobs_delayed_line, jobs_leased, dead_line. */
+/**
+ * Indexes jobs_ready, jobs_delayed_line, jobs_leased, dead_line. One statement sees one moment: a job that
+ * moves meanwhile is in one of the counts.
+ */
 const STATS = statement(
   'stats',
-  `SELECT (SELECT count(*) FROM trine.jobs WHERE line = $1 AND state = 1) AS delayed,
-    (SELECT count(*) FROM trine.jobs WHERE line = $1 AND state = 2) AS leased,
-    (SELECT count(*) FROM trine.dead WHERE line = $1) AS dead,
-    (SELECT coalesce(sum(size), 0)::bigint FROM trine.jobs WHERE line = $1 AND state = 0)
-      + (SELECT coalesce(sum(size), 0)::bigint FROM trine.jobs WHERE line = $1 AND state = 1)
-      + (SELECT coalesce(sum(size), 0)::bigint FROM trine.jobs WHERE line = $1 AND state = 2) AS bytes`,
-);
-/** Index jobs_ready. */
-const READY = statement(
-  'ready',
-  'SELECT function_id, namespace, count(*) AS count FROM trine.jobs WHERE line = $1 AND state = 0 GROUP BY function_id, namespace',
+  `WITH ready AS (
+    SELECT function_id, namespace, count(*) AS count, sum(size) AS bytes FROM trine.jobs
+    WHERE line = $1 AND state = 0 GROUP BY function_id, namespace),
+  delayed AS (SELECT count(*) AS count, sum(size) AS bytes FROM trine.jobs WHERE line = $1 AND state = 1),
+  leased AS (SELECT count(*) AS count, sum(size) AS bytes FROM trine.jobs WHERE line = $1 AND state = 2)
+  SELECT delayed.count AS delayed, leased.count AS leased, (SELECT count(*) FROM trine.dead WHERE line = $1) AS dead,
+    (coalesce(delayed.bytes, 0) + coalesce(leased.bytes, 0) + coalesce((SELECT sum(bytes) FROM ready), 0))::bigint AS bytes,
+    (SELECT coalesce(json_agg(ready), '[]') FROM ready) AS ready
+  FROM delayed, leased`,
 );
 /** Indexes jobs_receipt, dead_receipt, ended_receipt. */
 const FIND_JOB = statement(
@@ -73,6 +74,14 @@ const FORGET_KEYS = statement(
      OR (u.until IS NULL AND NOT EXISTS (SELECT FROM trine.jobs j WHERE j.receipt = u.receipt))`,
 );
 
+interface StatsRow {
+  readonly delayed: number;
+  readonly leased: number;
+  readonly dead: number;
+  readonly bytes: number;
+  readonly ready: readonly { readonly function_id: string; readonly namespace: string; readonly count: number }[];
+}
+
 interface FoundRow {
   readonly line: number;
   readonly receipt: string;
@@ -99,18 +108,8 @@ export class Inspection {
     const total = { waiting: 0, delayed: 0, running: 0, waitingForFunction: 0, dead: 0, bytes: 0 };
     const { server, events } = this.#core;
     for (const line of lines as readonly PgLine[]) {
-      const values = [this.#core.idOf(line)];
-      const [counts] = await server.query<Record<'delayed' | 'leased' | 'dead' | 'bytes', number>>(
-        STATS,
-        values,
-        LONG_QUERY_TIMEOUT_MS,
-      );
-      const ready = await server.query<{
-        readonly function_id: string;
-        readonly namespace: string;
-        readonly count: number;
-      }>(READY, values, LONG_QUERY_TIMEOUT_MS);
-      for (const { function_id: functionId, namespace, count } of ready) {
+      const [counts] = await server.query<StatsRow>(STATS, [this.#core.idOf(line)], LONG_QUERY_TIMEOUT_MS);
+      for (const { function_id: functionId, namespace, count } of counts?.ready ?? []) {
         total.waiting += count;
         if (events.missing(line, functionId, namespace) !== undefined) total.waitingForFunction += count;
       }
@@ -127,6 +126,13 @@ export class Inspection {
   }
 
   async lookup(receipt: string): Promise<JobRecord | undefined> {
+    const own = this.#leased(receipt);
+    if (own !== undefined) return this.#recordOf(own);
+    // Twice: a dead letter that is moved back in this moment is in neither place when it is looked at.
+    return (await this.#find(receipt)) ?? (await this.#find(receipt));
+  }
+
+  async #find(receipt: string): Promise<JobRecord | undefined> {
     const { server, linesById, ended } = this.#core;
     const base = (row: FoundRow): Omit<JobRecord, 'state'> => {
       const line = linesById.get(row.line);
@@ -148,7 +154,7 @@ export class Inspection {
     };
     const [job] = await server.query<JobFound>(FIND_JOB, [receipt]);
     if (job !== undefined) {
-      if (job.state === 0 || this.#atHand(receipt) !== undefined) return { ...base(job), state: 'waiting' };
+      if (job.state === 0) return { ...base(job), state: 'waiting' };
       if (job.state === 1) return { ...base(job), state: 'delayed', dueAt: job.due ?? undefined };
       return { ...base(job), state: 'running', startedAt: job.started_at ?? undefined };
     }
@@ -165,8 +171,8 @@ export class Inspection {
   }
 
   async cancel(receipt: string): Promise<JobState | undefined> {
-    const atHand = this.#atHand(receipt);
-    if (atHand !== undefined) await this.#leases.giveBack(atHand.line);
+    const own = this.#leased(receipt);
+    if (own !== undefined) await this.#leases.giveBack(own.line);
     const [row] = await this.#core.server.query<FoundRow>(CANCEL, [receipt]);
     if (row === undefined) return (await this.lookup(receipt))?.state;
     this.#gone([row], 'cancelled');
@@ -202,11 +208,18 @@ export class Inspection {
     }
   }
 
-  #atHand(receipt: string): PgLease | undefined {
-    for (const line of this.#core.lines.values()) {
-      for (const lease of line.atHand) if (lease.job.receipt === receipt) return lease;
-    }
+  /** What this engine has: until its end is stored, and noted among those that ended. */
+  #leased(receipt: string): PgLease | undefined {
+    for (const lease of this.#core.leases.values()) if (lease.job.receipt === receipt) return lease;
     return undefined;
+  }
+
+  #recordOf(lease: PgLease): JobRecord {
+    const { job, line, startedAt } = lease;
+    const { receipt, functionId, namespace, attempts, failures, createdAt } = job;
+    const record = { receipt, kind: line.kind, name: line.name, functionId, namespace, attempts, failures, createdAt };
+    const isAtHand = [...line.atHand].includes(lease);
+    return isAtHand ? { ...record, state: 'waiting' } : { ...record, state: 'running', startedAt };
   }
 
   #gone(rows: readonly FoundRow[], state: JobState): void {

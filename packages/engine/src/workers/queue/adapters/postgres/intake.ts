@@ -14,6 +14,9 @@ import { statement } from './server.js';
 /** How long an enqueue whose outcome is unknown is tried again, in milliseconds. */
 const TRY_FOR_MS = 5_000;
 
+/** What a job takes beside its payload, in UTF-16 units: batches of tiny jobs are bounded too. */
+const ROW_LENGTH = 300;
+
 /** Index jobs_receipt. */
 const INSERT = statement('insert', 'SELECT receipt FROM trine.insert_jobs($1::json) AS receipt');
 const INSERT_UNIQUE = statement('insert_unique', 'SELECT receipt, taken_by FROM trine.insert_unique($1::json)');
@@ -73,7 +76,7 @@ export class Intake {
     this.#core.needServer();
     let length = 0;
     const arrivals = jobs.map(({ line, job }): Arrival => {
-      length += job.data.length;
+      length += job.data.length + ROW_LENGTH;
       return { line, row: this.#row(line, job), chosen: job.receipt !== undefined };
     });
     return this.#batcher.add(arrivals, length);
