@@ -5,6 +5,7 @@
  * Hot path (`accept`): one row of a multi-row INSERT, no parse of a payload.
  */
 import type { JobExtras } from '../../job.js';
+import { queueFull } from '../../errors.js';
 import type { Accepted, NewJob, NewJobExtras } from '../index.js';
 import { Batcher } from './batcher.js';
 import type { PgCore } from './core.js';
@@ -20,6 +21,12 @@ const ROW_LENGTH = 300;
 /** Index jobs_receipt. */
 const INSERT = statement('insert', 'SELECT receipt FROM trine.insert_jobs($1::json) AS receipt');
 const INSERT_UNIQUE = statement('insert_unique', 'SELECT receipt, taken_by FROM trine.insert_unique($1::json)');
+
+/** Index jobs_ready. */
+const WAITING = statement(
+  'waiting',
+  'SELECT count(*) AS waiting FROM (SELECT FROM trine.jobs WHERE line = $1 AND state = 0 LIMIT $2) AS s',
+);
 
 /** A job as `insert_jobs` reads it. */
 interface Row {
@@ -56,6 +63,8 @@ export class Intake {
   readonly #core: PgCore;
   readonly #batcher: Batcher<readonly Arrival[], readonly Accepted[]>;
   readonly #stored: (lines: ReadonlySet<PgLine>, delayMs: number | undefined) => void;
+  /** Of queues with a bound: jobs that are being stored. */
+  readonly #pending = new Map<PgLine, number>();
 
   /** @param stored - jobs of these lines are stored; the earliest of the delayed ones is due after so long */
   constructor(core: PgCore, stored: (lines: ReadonlySet<PgLine>, delayMs: number | undefined) => void) {
@@ -66,6 +75,7 @@ export class Intake {
     );
   }
 
+  /** @throws TrineError `queue_full` */
   async accept(line: PgLine, job: NewJob): Promise<Accepted> {
     const [accepted] = await this.acceptMany([{ line, job }]);
     return accepted as Accepted;
@@ -74,12 +84,19 @@ export class Intake {
   /** All or none: they are rows of one statement. */
   async acceptMany(jobs: readonly { readonly line: PgLine; readonly job: NewJob }[]): Promise<readonly Accepted[]> {
     this.#core.needServer();
+    if (jobs.some(({ line }) => line.rules?.maxWaiting !== undefined)) await this.#takeRoom(jobs);
     let length = 0;
     const arrivals = jobs.map(({ line, job }): Arrival => {
       length += job.data.length + ROW_LENGTH;
       return { line, row: this.#row(line, job), chosen: job.receipt !== undefined };
     });
-    return this.#batcher.add(arrivals, length);
+    if (!jobs.some(({ line }) => line.rules?.maxWaiting !== undefined)) return this.#batcher.add(arrivals, length);
+    for (const { line } of jobs) this.#pending.set(line, (this.#pending.get(line) ?? 0) + 1);
+    try {
+      return await this.#batcher.add(arrivals, length);
+    } finally {
+      for (const { line } of jobs) this.#pending.set(line, (this.#pending.get(line) ?? 0) - 1);
+    }
   }
 
   wake(): void {
@@ -92,6 +109,36 @@ export class Intake {
 
   stop(): void {
     this.#batcher.stop();
+  }
+
+  /** Queues with a bound are counted when what they had room for is used up, and not at each job. */
+  async #takeRoom(jobs: readonly { readonly line: PgLine }[]): Promise<void> {
+    const wanted = new Map<PgLine, number>();
+    for (const { line } of jobs) wanted.set(line, (wanted.get(line) ?? 0) + 1);
+    for (const [line, count] of wanted) {
+      const max = line.rules?.maxWaiting;
+      if (max === undefined) continue;
+      if (line.room < count) await (line.counting ??= this.#countRoom(line, max));
+      if (line.room < count) throw queueFull(line.name, max);
+    }
+    for (const [line, count] of wanted) line.room -= count;
+  }
+
+  async #countRoom(line: PgLine, max: number): Promise<void> {
+    try {
+      const values = [this.#core.idOf(line), max];
+      const [counted] = await this.#core.server.query<{ readonly waiting: number }>(WAITING, values);
+      // Other engines have as much of what is left.
+      const left = max - (counted?.waiting ?? 0) - line.atHand.size - this.#pendingOf(line);
+      line.room = Math.max(Math.min(left, 1), Math.floor(left / (this.#core.others + 1)));
+    } finally {
+      line.counting = undefined;
+    }
+  }
+
+  /** On their way: counted as waiting, though the count may not have seen them. */
+  #pendingOf(line: PgLine): number {
+    return this.#pending.get(line) ?? 0;
   }
 
   #row(line: PgLine, job: NewJob): Row {

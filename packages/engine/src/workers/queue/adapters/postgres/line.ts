@@ -53,6 +53,9 @@ export class PgLine implements Line {
   backlog = 0;
   backlogLength = 0;
   trimming = false;
+  /** Of a queue with `maxWaiting`: how many more it takes before it is counted again. */
+  room = 0;
+  counting: Promise<void> | undefined;
   warnedBacklog = false;
   warnedDead = false;
 

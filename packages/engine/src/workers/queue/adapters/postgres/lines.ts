@@ -39,9 +39,11 @@ const OFFLINE = statement(
   `UPDATE trine.lines SET offline_since = trine.now_ms() WHERE id = $1 AND offline_since IS NULL AND ended_at IS NULL
      AND NOT EXISTS (SELECT FROM trine.consumers WHERE line = $1) RETURNING offline_since`,
 );
+/** The last engine that served it ends it. */
 const END = statement(
   'line_end',
-  'UPDATE trine.lines SET ended_at = coalesce(ended_at, trine.now_ms()) WHERE id = $1 RETURNING ended_at',
+  `UPDATE trine.lines SET ended_at = coalesce(ended_at, trine.now_ms()) WHERE id = $1
+     AND NOT EXISTS (SELECT FROM trine.consumers WHERE line = $1) RETURNING ended_at`,
 );
 
 interface LineRow {
@@ -111,6 +113,7 @@ export class Lines {
     for (const [name, queueRules] of rules) {
       const line = this.#core.line(queueSpec(name));
       line.rules = queueRules;
+      line.room = 0;
       line.serial = queueRules.serial;
       this.#configured.set(name, queueRules);
       lines.set(name, line);

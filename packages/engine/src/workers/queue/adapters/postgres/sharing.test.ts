@@ -152,6 +152,15 @@ describe.skipIf(missing !== undefined)(title, () => {
       await a.subscription('f');
       expect(await offline()).toBe(false);
     });
+
+    it('end a subscription when the last of them ends it', async () => {
+      const [ofA, ofB] = [await a.subscription('f'), await b.subscription('f')];
+      await a.broker.leave(ofA, 'ended');
+      await a.broker.publish(a.message(1));
+      expect(await b.drain(ofB, 1)).toEqual([1]);
+      await b.broker.leave(ofB, 'ended');
+      expect((await a.broker.lines({ kind: 'subscription' }))[0]?.endedAt).toBeDefined();
+    });
   });
 
   describe('an engine that dies', () => {
@@ -307,6 +316,19 @@ describe.skipIf(missing !== undefined)(title, () => {
     expect(rest.at(-1)).toBe(29);
     expect(rest.length).toBeLessThanOrEqual(10);
     expect(line.expired).toBe(30 - rest.length);
+  });
+
+  it('takes no more than a queue may hold, and more when some have run', async () => {
+    const line = await a.queue({ maxWaiting: 3 });
+    const answers = await Promise.allSettled(Array.from({ length: 6 }, (_, i) => a.accept(line, i)));
+    const stored = answers.filter(({ status }) => status === 'fulfilled').length;
+    // Two engines share what is left.
+    expect(stored).toBeGreaterThan(0);
+    expect(stored).toBeLessThanOrEqual(3);
+    while ((await a.broker.stats([line])).waiting < 3) await a.accept(line, 'more');
+    await expect(a.accept(line, 'too many')).rejects.toMatchObject({ code: 'queue_full' });
+    await a.drain(line, 2);
+    await a.accept(line, 'again');
   });
 
   it('drops a message with its last delivery', async () => {
