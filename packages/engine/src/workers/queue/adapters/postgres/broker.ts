@@ -179,7 +179,7 @@ class PostgresBroker implements Broker {
   }
 
   functionChanged(_functionId: string, _namespace: string, available: boolean): void {
-    if (available) this.#leases.wakeAll();
+    if (available) void this.#leases.look();
   }
 
   browseDead(lines: readonly Line[], query: DeadQuery): Promise<DeadPage> {
@@ -272,7 +272,6 @@ class PostgresBroker implements Broker {
     this.#ends.wake();
     this.#intake.wake();
     this.#messages.wake();
-    this.#leases.wakeAll();
     this.#lines.changed();
   }
 
@@ -289,7 +288,7 @@ class PostgresBroker implements Broker {
         .catch(() => undefined) // the next poll reads them
         .finally(() => {
           this.#loading = undefined;
-          this.#leases.wakeAll();
+          void this.#leases.look();
         });
       return;
     }

@@ -34,6 +34,17 @@ const LANES_FRESH_MS = 100;
 const CONTENDED_MS = 25;
 const REFUSED_MS = 1_000;
 
+/** By hops over the index jobs_ready. */
+const READY_LINES = statement(
+  'ready_lines',
+  `WITH RECURSIVE hop AS (
+    (SELECT line FROM trine.jobs WHERE state = 0 ORDER BY line LIMIT 1)
+    UNION ALL
+    SELECT n.line FROM hop CROSS JOIN LATERAL (
+      SELECT line FROM trine.jobs WHERE state = 0 AND line > hop.line ORDER BY line LIMIT 1) n)
+  SELECT line FROM hop`,
+);
+
 /** The lanes behind $2, by hops over the index jobs_ready. */
 const LANES = statement(
   'lanes',
@@ -109,6 +120,8 @@ export class Leases {
   readonly #release: (lease: PgLease) => Promise<void>;
   readonly #timers = new Map<PgLine, Timer>();
   #token = 0;
+  #looking = false;
+  #lookAgain = false;
 
   /**
    * @param mayLease - are there few enough ends that are not stored yet?
@@ -152,8 +165,29 @@ export class Leases {
     else if (line.hungry && this.#want(line) > 0) void this.#feed(line);
   }
 
-  wakeAll(): void {
-    for (const line of this.#core.lines.values()) this.wake(line, true);
+  /** Wakes the lines that have something ready: one question, however many lines wait. */
+  async look(): Promise<void> {
+    if (this.#looking) {
+      this.#lookAgain = true;
+      return;
+    }
+    this.#looking = true;
+    try {
+      do {
+        this.#lookAgain = false;
+        for (const { line: id } of await this.#core.server.query<{ readonly line: number }>(READY_LINES)) {
+          const line = this.#core.linesById.get(id);
+          if (line !== undefined) this.wake(line, true);
+        }
+      } while (this.#lookAgain);
+    } catch (error) {
+      if (this.#core.stopped || isUnreachable(error)) return;
+      this.#core.host.log.error('ready jobs could not be looked for: trying again', {
+        error: toErrorBody(error).message,
+      });
+    } finally {
+      this.#looking = false;
+    }
   }
 
   /** Gives jobs back that are at hand: all, or so many. */

@@ -294,7 +294,7 @@ export class Upkeep {
     this.#wake(woken);
     await this.run();
     await this.#poll();
-    this.#leases.wakeAll();
+    await this.#leases.look();
   }
 
   #failed(error: unknown): void {
