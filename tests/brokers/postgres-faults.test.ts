@@ -29,7 +29,9 @@ describe.skipIf(missing !== undefined)(title, () => {
     for (const name of ['default_transaction_read_only', 'fsync']) await server.sql(`ALTER SYSTEM RESET ${name}`);
     await server.sql('SELECT pg_reload_conf()');
     await server.sql(`ALTER ROLE trine CONNECTION LIMIT -1 PASSWORD '${PostgresServer.password}'`);
-    for (const each of beds.splice(0).reverse()) await each.stop();
+    const failures: unknown[] = [];
+    for (const each of beds.splice(0).reverse()) await each.stop().catch((error: unknown) => failures.push(error));
+    expect(failures).toEqual([]);
   });
   afterAll(() => server.stop());
 
