@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import type { TopicRules } from './adapters/index.js';
+import { rabbitConfig } from './adapters/rabbitmq/config.js';
 import { redisConfig } from './adapters/redis/config.js';
 import { DEFAULT_MAX_BACKOFF_MS } from './job.js';
 
@@ -172,7 +173,7 @@ export const queueConfig = z
       .discriminatedUnion('name', [
         z.strictObject({ name: z.literal('builtin'), config: builtinConfig.nullish() }),
         z.strictObject({ name: z.literal('redis'), config: redisConfig.nullish() }),
-        z.strictObject({ name: z.literal('rabbitmq'), config: elsewhere }),
+        z.strictObject({ name: z.literal('rabbitmq'), config: rabbitConfig.nullish() }),
         z.strictObject({ name: z.literal('bridge'), config: elsewhere }),
         z.strictObject({ name: z.literal('postgres'), config: elsewhere }),
       ])
@@ -205,8 +206,10 @@ export const defaultBlock = { adapter: { name: 'builtin' } } as const;
 /** @throws Error naming the queue and what is wrong, in the words of the reference */
 export function validateQueueConfig(config: QueueWorkerConfig): void {
   const adapter = config?.adapter?.name ?? 'builtin';
-  if (adapter !== 'builtin' && adapter !== 'redis')
-    throw new Error(`adapter.name: the ${adapter} adapter of queue is not in this version: use builtin or redis`);
+  if (adapter !== 'builtin' && adapter !== 'redis' && adapter !== 'rabbitmq')
+    throw new Error(
+      `adapter.name: the ${adapter} adapter of queue is not in this version: use builtin, redis or rabbitmq`,
+    );
   for (const [name, queue] of Object.entries(config?.queue_configs ?? {})) {
     if (queue.type !== 'standard' && queue.type !== 'fifo') {
       throw new Error(`Queue '${name}' has invalid type '${queue.type}'. Must be 'standard' or 'fifo'`);

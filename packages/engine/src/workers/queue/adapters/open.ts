@@ -2,6 +2,7 @@ import type { WorkerHost } from '../../../core/worker-host.js';
 import type { QueueWorkerConfig } from '../config.js';
 import { openBuiltin } from './builtin/durability.js';
 import type { Broker, BrokerEvents } from './index.js';
+import { rabbitConfig } from './rabbitmq/config.js';
 
 /**
  * Opens the broker that a configuration names. Adapters for servers elsewhere are loaded here, so that
@@ -22,6 +23,10 @@ export async function openBroker(
     case 'redis': {
       const { openRedis } = await import('./redis/broker.js');
       return openRedis(host, adapter.config, events);
+    }
+    case 'rabbitmq': {
+      const { openRabbit } = await import('./rabbitmq/broker.js');
+      return openRabbit(host, rabbitConfig.parse(adapter.config ?? {}), events);
     }
     default:
       throw new Error(`adapter.name: the ${adapter.name} adapter of queue is not in this version: use builtin`);
