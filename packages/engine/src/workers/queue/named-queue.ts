@@ -60,6 +60,8 @@ export function rulesOf(config: NamedQueueConfig): QueueRules {
     keepDeadMs: config.keep_dead_ms,
     durability: config.durability,
     ...(maxWaiting === undefined ? {} : { maxWaiting }),
+    maxPriority: config.max_priority ?? (config.priority_field ? MAX_PRIORITY : undefined),
+    timeoutMs: config.timeout_ms,
     defaults: {
       maxAttempts: Math.max(1, config.max_retries),
       backoffMs: config.backoff_ms,
