@@ -16,6 +16,8 @@ export class CuttingProxy {
   readonly #timers = new Set<NodeJS.Timeout>();
   /** Connections made so far. */
   connections = 0;
+  /** New connections end at once: the network is down. */
+  refusing = false;
 
   private constructor(server: Server) {
     this.#server = server;
@@ -28,7 +30,10 @@ export class CuttingProxy {
   static async start(targetPort: number, port = 0): Promise<CuttingProxy> {
     const server = createServer({ noDelay: true });
     const proxy = new CuttingProxy(server);
-    server.on('connection', (client) => proxy.#join(client, targetPort));
+    server.on('connection', (client) => {
+      if (proxy.refusing) client.destroy();
+      else proxy.#join(client, targetPort);
+    });
     await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
     return proxy;
   }

@@ -5,6 +5,7 @@ export * from './raw-worker.js';
 export * from './stream-client.js';
 export * from './http-engine.js';
 export * from './cutting-proxy.js';
+export * from './rabbitmq-server.js';
 export * from './server-process.js';
 export { RawChannel, type RawChannelRef } from './raw-channel.js';
 export * from './redis-server.js';

@@ -16,11 +16,16 @@ describe('the configuration of the queue', () => {
   });
 
   it('refuses adapters of other versions and unknown keys', () => {
-    for (const name of ['rabbitmq', 'bridge']) {
+    for (const name of ['bridge']) {
       expect(() => validateQueueConfig(queueConfig.parse({ adapter: { name, config: {} } }))).toThrow(
         'not in this version',
       );
     }
+    const rabbit = (config: object): boolean =>
+      queueConfig.safeParse({ adapter: { name: 'rabbitmq', config } }).success;
+    expect(rabbit({ amqp_url: 'amqp://rabbit:5672', prefetch_count: 5 })).toBe(true);
+    expect(rabbit({ url: 'amqp://rabbit:5672' })).toBe(false);
+    expect(rabbit({ amqp_url: 'rabbit:5672' })).toBe(false);
     expect(queueConfig.safeParse({ queue_configs: { q: { concurency: 1 } } }).success).toBe(false);
     expect(queueConfig.safeParse({ adapters: {} }).success).toBe(false);
   });

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import type { TopicRules } from './adapters/index.js';
+import { rabbitConfig } from './adapters/rabbitmq/config.js';
 import { redisConfig } from './adapters/redis/config.js';
 import { postgresConfig } from './adapters/postgres/config.js';
 import { DEFAULT_MAX_BACKOFF_MS } from './job.js';
@@ -173,7 +174,7 @@ export const queueConfig = z
       .discriminatedUnion('name', [
         z.strictObject({ name: z.literal('builtin'), config: builtinConfig.nullish() }),
         z.strictObject({ name: z.literal('redis'), config: redisConfig.nullish() }),
-        z.strictObject({ name: z.literal('rabbitmq'), config: elsewhere }),
+        z.strictObject({ name: z.literal('rabbitmq'), config: rabbitConfig.nullish() }),
         z.strictObject({ name: z.literal('bridge'), config: elsewhere }),
         z.strictObject({ name: z.literal('postgres'), config: postgresConfig }),
       ])
@@ -206,9 +207,9 @@ export const defaultBlock = { adapter: { name: 'builtin' } } as const;
 /** @throws Error naming the queue and what is wrong, in the words of the reference */
 export function validateQueueConfig(config: QueueWorkerConfig): void {
   const adapter = config?.adapter?.name ?? 'builtin';
-  if (adapter === 'rabbitmq' || adapter === 'bridge') {
+  if (adapter === 'bridge') {
     throw new Error(
-      `adapter.name: the ${adapter} adapter of queue is not in this version: use builtin, postgres or redis`,
+      `adapter.name: the ${adapter} adapter of queue is not in this version: use builtin, postgres, rabbitmq or redis`,
     );
   }
   for (const [name, queue] of Object.entries(config?.queue_configs ?? {})) {

@@ -68,6 +68,8 @@ export function rulesOf(config: NamedQueueConfig): QueueRules {
       priorityField: config.priority_field ?? undefined,
       maxPriority: config.max_priority ?? MAX_PRIORITY,
     },
+    maxPriority: config.max_priority ?? (config.priority_field ? MAX_PRIORITY : undefined),
+    timeoutMs: config.timeout_ms,
   };
 }
 

@@ -69,6 +69,10 @@ export interface QueueRules {
   readonly durability?: Durability;
   /** Most jobs that wait; left out = no bound. */
   readonly maxWaiting?: number;
+  /** Highest priority of its jobs, where the configuration speaks of priorities: some brokers must know beforehand. */
+  readonly maxPriority?: number | undefined;
+  /** A delivery without an answer after this long has failed; the runner sees to it. */
+  readonly timeoutMs?: number | undefined;
   /** What a job gets that someone else than an engine enqueues, where an adapter lets them. */
   readonly defaults?: EnqueueDefaults | undefined;
 }

@@ -2,6 +2,7 @@ import type { WorkerHost } from '../../../core/worker-host.js';
 import type { QueueWorkerConfig } from '../config.js';
 import { openBuiltin } from './builtin/durability.js';
 import type { Broker, BrokerEvents } from './index.js';
+import { rabbitConfig } from './rabbitmq/config.js';
 
 /**
  * Opens the broker that a configuration names. Adapters for servers elsewhere are loaded here, so that
@@ -26,6 +27,10 @@ export async function openBroker(
     case 'postgres': {
       const { openPostgres } = await import('./postgres/broker.js');
       return openPostgres(host, adapter.config, events);
+    }
+    case 'rabbitmq': {
+      const { openRabbit } = await import('./rabbitmq/broker.js');
+      return openRabbit(host, rabbitConfig.parse(adapter.config ?? {}), events);
     }
     default:
       throw new Error(`adapter.name: the ${adapter.name} adapter of queue is not in this version: use builtin`);

@@ -25,7 +25,7 @@ export const jobSuites: Partial<Record<Capability, Suite>> = {
   },
   priority: (house) => {
     it('runs higher priorities first, equal ones in order', async () => {
-      const line = await house().queue({}, 'q', 1);
+      const line = await house().queue({ maxPriority: 255 }, 'q', 1);
       for (const [data, priority] of [
         ['low', 1],
         ['none', undefined],
