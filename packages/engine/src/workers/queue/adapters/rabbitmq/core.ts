@@ -5,7 +5,7 @@ import type { RabbitConfig } from './config.js';
 import type { Link } from './link.js';
 import { RabbitLine } from './line.js';
 import { encode, type Carried, type DeadMark, type Encoded, type Outgoing } from './message.js';
-import { levelFor, MAX_ABSENT_LEVEL } from './names.js';
+import { ABSENT_HOPS_PER_LEVEL, levelFor, MAX_ABSENT_LEVEL } from './names.js';
 import { NotRoutedError, type Publisher } from './publisher.js';
 import { keyOf, type Entry, type Registry } from './registry.js';
 import type { Topology } from './topology.js';
@@ -94,7 +94,7 @@ export class RabbitCore {
   /** Its function is not here: it waits, a little longer each time. */
   async sendAbsent(line: RabbitLine, job: Outgoing, before: Carried): Promise<void> {
     const absent = before.absent ?? 0;
-    const level = Math.min(absent, MAX_ABSENT_LEVEL);
+    const level = Math.min(Math.floor(absent / ABSENT_HOPS_PER_LEVEL), MAX_ABSENT_LEVEL);
     if ((line.absents & (1 << level)) === 0) {
       line.absents |= 1 << level;
       this.remember(line, (entry) => ({ ...entry, absents: entry.absents | (1 << level) }));

@@ -29,8 +29,10 @@ import type { LineSpec } from '../index.js';
 
 /** Level k waits 2^k seconds. */
 export const MAX_LEVEL = 22;
-/** Jobs of absent functions wait 1, 2, 4, 8, then always 16 s: no more than 30 s after the function is there. */
+/** Jobs of absent functions wait 16 s at most: no more than 30 s after the function is there. */
 export const MAX_ABSENT_LEVEL = 4;
+/** So often at each level first: which engine gets a job next is chance, and it may be the wrong one several times. */
+export const ABSENT_HOPS_PER_LEVEL = 4;
 export const REGISTRY = 'iii.trine.lines';
 export const NEVER_REACHED_LIMIT = 1_000_000_000;
 /** AMQP's short strings end here, in bytes; longer names are cut and get a hash. */

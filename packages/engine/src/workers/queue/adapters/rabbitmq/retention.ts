@@ -2,6 +2,7 @@
 import type { RabbitCore } from './core.js';
 import type { RabbitLine } from './line.js';
 import { levelsIn } from './names.js';
+import { keyOf } from './registry.js';
 
 /**
  * Ends subscriptions that nobody on any engine has consumed for the retention, and removes ended ones with their
@@ -47,5 +48,5 @@ async function remove(core: RabbitCore, line: RabbitLine): Promise<void> {
   if ((dead?.messages ?? 0) > 0) return;
   await core.topology.remove(names.dead);
   await core.registry.update(line, () => undefined);
-  line.isOurs = false;
+  core.lines.delete(keyOf(line));
 }
