@@ -176,7 +176,7 @@ class RabbitBroker implements Broker {
     line.settings = settings;
     line.serial = settings.fifo || this.#core.config.queue_mode.toLowerCase() === 'fifo';
     line.endedAt = line.offlineSince = undefined;
-    line.isOurs = true;
+    line.isOurs = line.isUnsaved = true;
     if (!this.#core.link.isUp) {
       this.#host.log.warn('a subscription is made when RabbitMQ is back', {
         topic: line.name,
@@ -191,18 +191,17 @@ class RabbitBroker implements Broker {
 
   async leave(from: Line, how: 'offline' | 'ended'): Promise<void> {
     const line = from as RabbitLine;
-    const { topology, registry, link } = this.#core;
-    if (!link.isUp) throw new Error(link.detail);
+    const { topology, link } = this.#core;
     // Another engine may serve it still: it is not over.
-    const [count] = await topology.counts([line.names.queue]);
+    const [count] = link.isUp ? await topology.counts([line.names.queue]) : [];
     if ((count?.consumers ?? 0) > (line.consumer.isConsuming ? 1 : 0)) return;
     const now = this.#host.clock.now();
-    if (how === 'ended') {
-      line.endedAt ??= now;
-      await topology.unbind(line);
-    } else if (line.endedAt === undefined) line.offlineSince ??= now;
-    const { endedAt, offlineSince } = line;
-    await registry.update(line, (entry) => ({ ...entry, endedAt, offlineSince }));
+    if (how === 'ended') line.endedAt ??= now;
+    else if (line.endedAt === undefined) line.offlineSince ??= now;
+    line.isUnsaved = true;
+    if (!link.isUp) return; // said at the reconnect
+    if (how === 'ended') await topology.unbind(line);
+    await this.#register(line);
   }
 
   async accept(to: Line, job: NewJob): Promise<Accepted> {
@@ -329,23 +328,24 @@ class RabbitBroker implements Broker {
         if (!registry.book.has(keyOf(line))) await registry.update(line, (entry) => entry);
       } else {
         await topology.line(line, this.#topicPriority);
+        if (line.endedAt !== undefined) await topology.unbind(line);
         await this.#register(line);
       }
     }
   }
 
   async #register(line: RabbitLine): Promise<void> {
-    const { settings } = line;
+    const { settings, endedAt, offlineSince } = line;
     const known = this.#core.registry.book.get(keyOf(line));
     const isKnown =
       known !== undefined &&
-      known.endedAt === undefined &&
-      known.offlineSince === undefined &&
-      line.endedAt === undefined &&
+      known.endedAt === endedAt &&
+      known.offlineSince === offlineSince &&
       JSON.stringify(known.settings) === JSON.stringify(settings);
-    if (isKnown) return;
-    const { endedAt, offlineSince } = line;
-    await this.#core.registry.update(line, (entry) => ({ ...entry, settings, endedAt, offlineSince }));
+    if (!isKnown) {
+      await this.#core.registry.update(line, (entry) => ({ ...entry, settings, endedAt, offlineSince }));
+    }
+    if (line.endedAt === endedAt && line.offlineSince === offlineSince) line.isUnsaved = false;
   }
 
   #learn(): void {

@@ -163,7 +163,10 @@ export class LineConsumer {
       }
     } finally {
       if (this.#isLive(delivery)) this.running--;
-      if (this.#line.serial) this.#ready();
+      if (line.serial) {
+        this.#ready();
+        if (this.hand.isStuck) this.#lookLater();
+      }
       if (!this.#isWanted) this.update();
     }
   }
@@ -179,7 +182,7 @@ export class LineConsumer {
     if (line.serial) {
       this.hand.park(delivery);
       if (isSubscription) this.#restIfStuck();
-      else this.#looking ??= this.#core.host.clock.setTimer(() => this.#restIfStuck(), AGAIN_MS);
+      else this.#lookLater();
       return;
     }
     if (isSubscription) {
@@ -208,6 +211,10 @@ export class LineConsumer {
       if (this.#isLive(delivery)) this.#moves--;
       if (!this.#isWanted) this.update();
     });
+  }
+
+  #lookLater(): void {
+    this.#looking ??= this.#core.host.clock.setTimer(() => this.#restIfStuck(), AGAIN_MS);
   }
 
   #restIfStuck(): void {
@@ -319,7 +326,7 @@ export class LineConsumer {
           queue: this.#line.name,
           error: toErrorBody(error).message,
         });
-        this.#dropped(this.#channel);
+        this.#discard(this.#channel);
         this.#core.host.clock.setTimer(() => this.update(), AGAIN_MS);
         break;
       }
@@ -343,8 +350,7 @@ export class LineConsumer {
       if (!line.serial) this.#giveBack();
       return;
     }
-    this.#dropped(channel);
-    await channel.close().catch(() => undefined);
+    this.#discard(channel);
   }
 
   async #consume(window: number): Promise<void> {
@@ -386,18 +392,18 @@ export class LineConsumer {
   /** The queue is gone from the server: made again, empty. */
   #deleted(channel: Channel): void {
     if (this.#channel !== channel) return;
-    this.#dropped(channel);
+    this.#discard(channel);
     this.#core.host.log.error('a queue was deleted on the server, with its jobs: it is made again', {
       queue: this.#line.names.queue,
     });
-    void channel.close().catch(() => undefined);
     void this.#core.topology
-      .line(this.#line, this.#line.rules?.maxPriority)
+      .line(this.#line, this.#line.maxPriority)
       .catch(() => undefined)
       .then(() => this.#core.host.clock.setTimer(() => this.update(), AGAIN_MS));
   }
 
   #arrived(message: ConsumeMessage, channel: Channel): void {
+    if (this.#channel !== channel) return; // it goes back with its channel, which is closing
     const { host, config } = this.#core;
     const line = this.#line;
     const decoded = decode(message, line, this.#core.seq(), config.max_attempts, host.clock.now());
@@ -436,6 +442,11 @@ export class LineConsumer {
       const given = delivery;
       this.#move(given, () => this.#core.send(this.#line, given.job));
     }
+  }
+
+  /** Closes a channel that is not wanted: what it has goes back in its place. */
+  #discard(channel: Channel | undefined): void {
+    if (this.#dropped(channel)) void channel?.close().catch(() => undefined);
   }
 
   /** Forgets a channel and what came through it. Answers false when it was forgotten already. */

@@ -20,6 +20,8 @@ export class RabbitLine implements Line {
   readonly expired = 0;
   /** This engine has opened or subscribed it: it is declared again after each reconnect. */
   isOurs = false;
+  /** What this engine said of the subscription is not in the registry yet, and newer than what is. */
+  isUnsaved = false;
   /** Level queues that exist as far as known, as bits. */
   delays = 0;
   absents = 0;
@@ -28,6 +30,8 @@ export class RabbitLine implements Line {
   /** A classic queue without single active consumer that must have one consumer: it is consumed exclusively. */
   exclusive = false;
   hasPriorities = false;
+  /** What it was declared with. */
+  maxPriority: number | undefined;
   consumer!: LineConsumer;
 
   constructor({ kind, name, namespace, functionId }: LineSpec) {
@@ -41,8 +45,10 @@ export class RabbitLine implements Line {
   /** Takes over what the registry says; what this engine said itself is newer. */
   learn(entry: Entry, engine: string): void {
     this.paused = entry.pausedBy.includes(engine);
-    this.offlineSince = entry.offlineSince;
-    this.endedAt = entry.endedAt;
+    if (!this.isUnsaved) {
+      this.offlineSince = entry.offlineSince;
+      this.endedAt = entry.endedAt;
+    }
     this.delays |= entry.delays;
     this.absents |= entry.absents;
     if (!this.isOurs) this.settings = entry.settings;

@@ -31,6 +31,7 @@ export class Topology {
 
   async line(line: RabbitLine, maxPriority: number | undefined): Promise<void> {
     line.declared.clear();
+    line.maxPriority = maxPriority;
     const { exchange, queue, routingKey, dead, deadExchange } = line.names;
     if (line.kind === 'subscription') await this.topic(line.name);
     else await this.#link.use((channel) => channel.assertExchange(exchange, 'direct', { durable: true }));
