@@ -357,6 +357,7 @@ export class LineConsumer {
     const line = this.#line;
     const channel = (this.#channel ??= await this.#open());
     await channel.prefetch(window);
+    this.#window = window; // deliveries come before the answer
     const { consumerTag } = await channel.consume(
       line.names.queue,
       (message) => (message === null ? this.#deleted(channel) : this.#arrived(message, channel)),
@@ -364,7 +365,6 @@ export class LineConsumer {
     );
     if (this.#channel !== channel) return;
     this.#tag = consumerTag;
-    this.#window = window;
   }
 
   async #cancel(): Promise<void> {
