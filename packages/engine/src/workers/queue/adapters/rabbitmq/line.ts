@@ -1,6 +1,6 @@
 import type { Line, LineSpec, QueueRules, SubscriptionSettings } from '../index.js';
 import type { LineConsumer } from './consumer.js';
-import { namesOf, type LineNames } from './names.js';
+import { FIRST_ABSENTS, FIRST_DELAYS, namesOf, type LineNames } from './names.js';
 import type { Entry } from './registry.js';
 
 /** One line as this engine holds it. */
@@ -23,8 +23,8 @@ export class RabbitLine implements Line {
   /** What this engine said of the subscription is not in the registry yet, and newer than what is. */
   isUnsaved = false;
   /** Level queues that exist as far as known, as bits. */
-  delays = 0;
-  absents = 0;
+  delays = FIRST_DELAYS;
+  absents = FIRST_ABSENTS;
   /** Level queues that were declared on this connection. */
   readonly declared = new Set<string>();
   /** A classic queue without single active consumer that must have one consumer: it is consumed exclusively. */

@@ -7,7 +7,7 @@
  *                                 classic with x-max-priority where the queue has priorities
  *   iii.__fn_queue::N::dlq        direct exchange; routing key N
  *     -> iii.__fn_queue::N::dlq.queue     dead letters: quorum
- *   iii.__fn_queue::N::delay::4s.queue    waits 4 s, then dead-letters to the jobs; made when first needed
+ *   iii.__fn_queue::N::delay::4s.queue    waits 4 s, then dead-letters to the jobs
  *   iii.__fn_queue::N::absent::4s.queue   the same for jobs whose function is on no engine that took them
  *
  *   iii.T.exchange                fanout exchange
@@ -21,6 +21,10 @@
  * (reject-publish), so that a publisher is told. A job hops: into the largest level that fits what is left, back
  * among the jobs, into the next one. Less than the smallest level is waited for in memory.
  *
+ * Levels up to 4 s are made with the jobs' queue, longer ones when first needed. Not later than that, because 3.10.8
+ * writes down every few seconds which quorum queues it has: one that was made just before the server was killed comes
+ * back without its messages, confirmed or not.
+ *
  * x-delivery-limit is a number that is never reached: 3.10 takes -1 for a limit that is passed at the first
  * return and drops the message; 4.x without the argument has a limit of 20.
  */
@@ -33,6 +37,9 @@ export const MAX_LEVEL = 22;
 export const MAX_ABSENT_LEVEL = 4;
 /** So often at each level first: which engine gets a job next is chance, and it may be the wrong one several times. */
 export const ABSENT_HOPS_PER_LEVEL = 4;
+/** Levels that are made with their line, as bits: 1, 2 and 4 s; and 1 s for absent functions. */
+export const FIRST_DELAYS = 0b111;
+export const FIRST_ABSENTS = 0b1;
 export const REGISTRY = 'iii.trine.lines';
 export const NEVER_REACHED_LIMIT = 1_000_000_000;
 /** AMQP's short strings end here, in bytes; longer names are cut and get a hash. */

@@ -4,7 +4,7 @@ import { toErrorBody } from '@trine/protocol';
 import type { Log } from '../../../../core/log.js';
 import type { Link } from './link.js';
 import type { RabbitLine } from './line.js';
-import { levelQueue, quorum, topicExchange } from './names.js';
+import { FIRST_ABSENTS, FIRST_DELAYS, levelQueue, levelsIn, quorum, topicExchange } from './names.js';
 
 /** Priorities of subscriptions: each level costs the server a queue. Higher ones count as this. */
 export const MAX_TOPIC_PRIORITY = 10;
@@ -52,6 +52,8 @@ export class Topology {
       await channel.assertExchange(deadExchange, 'direct', { durable: true });
       await channel.bindQueue(dead, deadExchange, routingKey);
     });
+    for (const level of levelsIn(FIRST_DELAYS)) await this.level(line, line.names.delay(level), level);
+    for (const level of levelsIn(FIRST_ABSENTS)) await this.level(line, line.names.absent(level), level);
   }
 
   async topic(topic: string): Promise<void> {
