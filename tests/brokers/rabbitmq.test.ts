@@ -8,6 +8,8 @@ import { Member, SharedLoad } from './rabbitmq-load.js';
 
 const ENGINE_KILLS = 4;
 const SERVER_KILLS = 2;
+/** Deliveries that may be one too many, over all kills of engines. */
+const MAX_TWICE = 10 * ENGINE_KILLS;
 /** RabbitMQ 3.10 writes down every few seconds which queues it has: a younger one does not survive its death. In milliseconds. */
 const YOUNG_QUEUE_MS = 8_000;
 /** A little more than the adapter waits for a confirm, in milliseconds. */
@@ -83,7 +85,10 @@ describe.skipIf(RabbitServer.missing !== undefined)(
     });
 
     it(`loses nothing and keeps the order of every group when either of two engines is killed, ${ENGINE_KILLS} times`, async () => {
-      const load = await SharedLoad.start(server.url('engines'), new SeededRandom(testSeed('rabbitmq engine kills')));
+      // An engine that dies between the copy of a job (its next attempt) and the acknowledgement leaves both: it runs
+      // once more, maybe at once. Losses and a wrong order are never allowed.
+      const random = new SeededRandom(testSeed('rabbitmq engine kills'));
+      const load = await SharedLoad.start(server.url('engines'), random, ['I2', 'I3', 'I4']);
       try {
         for (let kill = 0; kill < ENGINE_KILLS; kill++) {
           await load.moreDone(100);
@@ -95,6 +100,7 @@ describe.skipIf(RabbitServer.missing !== undefined)(
         await load.moreDone(100);
         await load.finish();
         expect(load.auditor.faults).toEqual([]);
+        expect(load.auditor.again).toBeLessThan(MAX_TWICE);
         expect(load.standard.redelivered + load.ordered.redelivered).toBeGreaterThan(0);
         expect(load.standard.failures).toBeGreaterThan(0);
         expect([...load.refused]).toEqual([]);
