@@ -209,7 +209,7 @@ export function validateQueueConfig(config: QueueWorkerConfig): void {
   const adapter = config?.adapter?.name ?? 'builtin';
   if (adapter === 'bridge') {
     throw new Error(
-      `adapter.name: the bridge adapter of queue is not in this version: use builtin, postgres, rabbitmq or redis`,
+      `adapter.name: the ${adapter} adapter of queue is not in this version: use builtin, postgres, rabbitmq or redis`,
     );
   }
   for (const [name, queue] of Object.entries(config?.queue_configs ?? {})) {
