@@ -35,8 +35,6 @@ export class Ledger implements Witness {
   tick = 0;
   /** Queues and topics that are paused for certain. */
   readonly paused = new Set<string>();
-  /** The disk failed in a way that leaves open what it kept. */
-  diskWasUnsure = false;
   /** Handlers must not start any more: everything has ended. */
   isOver = false;
   readonly redrives: Span[] = [];

@@ -1,6 +1,7 @@
 /** Faults put into the store or the broker on purpose: a simulation that does not find them is worth nothing. */
 import type { Store } from '../../../core/store.js';
 import { Delays } from '../adapters/builtin/delays.js';
+import { Gate } from '../adapters/builtin/gate.js';
 import { Lane } from '../adapters/builtin/lane.js';
 import type { Chance } from './chance.js';
 import type { Sabotage } from './scenario.js';
@@ -30,6 +31,16 @@ function writes(change: (write: Write, chance: Chance, name: string, args: Param
 function replaceGetter(target: object, name: string, get: (this: never) => unknown): () => void {
   const before = Object.getOwnPropertyDescriptor(target, name) as PropertyDescriptor;
   Object.defineProperty(target, name, { configurable: true, get });
+  return () => Object.defineProperty(target, name, before);
+}
+
+function replaceMethod<T extends object>(
+  target: T,
+  name: keyof T & string,
+  method: (this: never) => unknown,
+): () => void {
+  const before = Object.getOwnPropertyDescriptor(target, name) as PropertyDescriptor;
+  Object.defineProperty(target, name, { ...before, value: method });
   return () => Object.defineProperty(target, name, before);
 }
 
@@ -124,5 +135,20 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       };
       return () => Object.defineProperty(Delays.prototype, 'remove', before);
     },
+  },
+  {
+    what: 'a broker that does not look what the disk kept when its file is open again',
+    found: /^I2|dead letters became/,
+    plant: () => {
+      const { reopened } = Gate.prototype;
+      return replaceMethod(Gate.prototype, 'reopened', function (this: Gate) {
+        return reopened.call(this, () => Promise.resolve());
+      });
+    },
+  },
+  {
+    what: 'a broker that forgets what runs when its file is open again',
+    found: /^I3/,
+    plant: () => replaceMethod(Lane.prototype, 'know', () => undefined),
   },
 ];

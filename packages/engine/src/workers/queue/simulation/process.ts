@@ -4,6 +4,7 @@ import type { Log } from '../../../core/log.js';
 import type {
   FunctionDefinition,
   HandlerContext,
+  HealthReport,
   RunningWorker,
   TriggerBinding,
   TriggerTypeDefinition,
@@ -26,6 +27,7 @@ export class Process {
   readonly #triggerTypes = new Map<string, TriggerTypeDefinition>();
   readonly #host: WorkerHost;
   #worker: RunningWorker | undefined;
+  #health: (() => HealthReport) | undefined;
   isAlive = true;
   isDraining = false;
   isReconfiguring = false;
@@ -51,7 +53,10 @@ export class Process {
         this.#triggerTypes.set(definition.id, definition);
         return { remove: () => undefined };
       },
-      reportHealth: () => ({ remove: () => undefined }),
+      reportHealth: (report) => {
+        this.#health = report;
+        return { remove: () => undefined };
+      },
       invoke: this.router.invoke as WorkerHost['invoke'],
     };
     this.#host = host as WorkerHost;
@@ -59,6 +64,10 @@ export class Process {
 
   get isReady(): boolean {
     return this.isAlive && this.#worker !== undefined;
+  }
+
+  get isHealthy(): boolean {
+    return this.#health?.().status === 'healthy';
   }
 
   async start(config: unknown): Promise<void> {

@@ -20,11 +20,8 @@ export interface Sabotage {
   store?(store: Store, chance: Chance): Store;
 }
 
-/**
- * Share of runs in which commits end in a way that leaves open what the disk kept. None: after such a
- * failure the broker does not read again what is there, and such jobs are noticed at the next start only.
- */
-const UNSURE_SHARE = 0;
+/** Share of runs in which commits end in a way that leaves open what the disk kept, until the file is open again. */
+const UNSURE_SHARE = 0.3;
 /** Rounds of questions and answers that nothing but the store holds up. */
 const MAX_FLUSH_ROUNDS = 5_000;
 /** Rounds in which everything must have come to rest. */
@@ -257,7 +254,6 @@ export class Scenario {
     let fault: CommitFault | undefined;
     if (this.#faults && this.#chance.is(0.1)) fault = 'refused';
     else if (this.#unsureFaults && this.#chance.is(0.05)) fault = this.#chance.pick(['unknown-kept', 'unknown-lost']);
-    if (fault !== undefined && fault !== 'refused') this.#ledger.diskWasUnsure = true;
     this.#note(`commit ${count} of ${disk.waiting} ${fault ?? ''}`);
     disk.commit(count, fault);
   }
@@ -349,7 +345,7 @@ export class Scenario {
       }
       for (const execution of router.executions) router.answer(execution);
       await this.#flush();
-      if (isReady && round % 4 === 0 && (await this.#isEmpty(places))) return;
+      if (isReady && round % 4 === 0 && this.#process.isHealthy && (await this.#isEmpty(places))) return;
       await this.#time.pass(Math.max(this.#nextTimerMs() ?? 0, 1), this.#process.clock, settle);
       this.#check();
     }

@@ -19,6 +19,7 @@ export function jobWrites(db: Database) {
     'UPDATE queue_jobs SET due = ?, delay = ?, attempts = ?, lost = ?, errors = ? WHERE seq = ?',
   );
   // Index queue_jobs_lane.
+  const join = db.prepare('UPDATE queue_jobs SET lane = ? WHERE lane = ?');
   const regroup = db.prepare("UPDATE queue_jobs SET lane = ?, group_key = '' WHERE lane = ?");
 
   /** @returns the receipt of the job that has the unique key already, or null when this one was stored */
@@ -114,6 +115,11 @@ export function jobWrites(db: Database) {
       for (const lane of lanes) regroup.run(into, lane);
     },
 
+    /** Lanes that are parts of one order become one. */
+    join(into: number, lanes: readonly number[]): void {
+      for (const lane of lanes) join.run(into, lane);
+    },
+
     dropUnique(now: number): void {
       dropUnique.run(now);
     },
@@ -126,6 +132,7 @@ export function jobReads(db: Database, tools: StoreTools) {
   const page = db.prepare(
     `SELECT ${JOB_COLUMNS}, ${jobDamage} FROM ${JOBS} WHERE j.lane = ? AND j.seq > ? AND j.due IS NULL ORDER BY j.seq LIMIT ?`,
   );
+  const place = db.prepare('SELECT seq, lane, due, delay FROM queue_jobs WHERE seq = ?');
   const load = db.prepare(`SELECT ${JOB_COLUMNS}, ${jobDamage} FROM ${JOBS} WHERE j.seq = ?`);
   // Index queue_jobs_time.
   const due = db.prepare(
@@ -161,6 +168,11 @@ export function jobReads(db: Database, tools: StoreTools) {
     /** Postponed jobs of a lane, by their number. */
     postponed(lane: number, after: number, limit: number): DueRow[] {
       return postponed.all(lane, after, limit) as DueRow[];
+    },
+
+    /** Which of some jobs are stored, and when they are due. */
+    places(seqs: readonly number[]): DueRow[] {
+      return seqs.flatMap((seq) => (place.get(seq) as DueRow | undefined) ?? []);
     },
 
     load(seqs: readonly number[]): JobRow[] {

@@ -5,6 +5,9 @@
  * Hot path (`accept`, `reserve`, `settle`): one store operation per accepted and per ended job, no
  * parse of a payload, no timer per job. Guarded by the enqueue row of the benchmarks.
  *
+ * When the file had failed and is open again, memory is built anew from it: `gate.ts` says when,
+ * `rebuild.ts` how. What would change memory or disk goes through the gate.
+ *
  * Order: the store runs operations in the order of the calls, so sequence numbers are committed in
  * order and a lane's `last` only grows.
  */
@@ -42,6 +45,7 @@ import type { BuiltinLine } from './line.js';
 import { load } from './load.js';
 import { Pauses } from './pauses.js';
 import { QueueRulesBook } from './queue-rules.js';
+import { rebuild } from './rebuild.js';
 import { TopicStore } from './topics.js';
 import { Windows } from './window.js';
 import { Withdrawals } from './withdraw.js';
@@ -88,8 +92,12 @@ export class BuiltinBroker implements Broker {
 
   /** Subscriptions that were live when the engine went down are offline until their workers are back. */
   async open(snapshot: Snapshot): Promise<void> {
-    load(snapshot, this.#core, this.#withdrawals, this.#topics);
+    const core = this.#core;
+    const parts = load(snapshot, core, this.#withdrawals, this.#topics);
+    for (const [into, others] of parts) await core.commitEnd(into.line, 'join', into.id, others);
+    for (const lane of core.lanesById.values()) core.enqueue(lane);
     await this.#delays.start();
+    core.store.onReopened(() => void this.#reopened());
     const unmarked = [...this.#core.lines.values()].filter(
       ({ kind, offlineSince, endedAt }) =>
         kind === 'subscription' && offlineSince === undefined && endedAt === undefined,
@@ -98,7 +106,7 @@ export class BuiltinBroker implements Broker {
   }
 
   health(): BrokerHealth {
-    const { degraded } = this.#core;
+    const degraded = this.#core.degraded ?? this.#core.gate.reason;
     return degraded === undefined ? { state: 'ready' } : { state: 'degraded', detail: degraded };
   }
 
@@ -128,27 +136,28 @@ export class BuiltinBroker implements Broker {
   }
 
   openQueues(rules: ReadonlyMap<string, QueueRules>): Promise<ReadonlyMap<string, Line>> {
-    return this.#rules.open(rules);
+    return this.#core.gate.run(() => this.#rules.open(rules));
   }
 
   subscribe(spec: LineSpec, settings: SubscriptionSettings): Promise<Line> {
-    return this.#topics.subscribe(spec, settings);
+    return this.#core.gate.run(() => this.#topics.subscribe(spec, settings));
   }
 
   leave(line: Line, how: 'offline' | 'ended'): Promise<void> {
-    return this.#topics.leave(line as BuiltinLine, how);
+    return this.#core.gate.run(() => this.#topics.leave(line as BuiltinLine, how));
   }
 
   accept(line: Line, job: NewJob): Promise<Accepted> {
-    return this.#intake.accept(line as BuiltinLine, job);
+    return this.#core.gate.run(() => this.#intake.accept(line as BuiltinLine, job));
   }
 
   acceptMany(jobs: readonly { readonly line: Line; readonly job: NewJob }[]): Promise<Accepted[]> {
-    return this.#intake.acceptMany(jobs as readonly { readonly line: BuiltinLine; readonly job: NewJob }[]);
+    const own = jobs as readonly { readonly line: BuiltinLine; readonly job: NewJob }[];
+    return this.#core.gate.run(() => this.#intake.acceptMany(own));
   }
 
   publish(message: Message): Promise<void> {
-    return this.#topics.publish(message);
+    return this.#core.gate.run(() => this.#topics.publish(message));
   }
 
   async held(): Promise<ReadonlyMap<string, { readonly count: number; readonly bytes: number }>> {
@@ -186,7 +195,7 @@ export class BuiltinBroker implements Broker {
       if (limiter !== undefined && this.#pauses.laneWaits(lane, next.extras?.rateKey, limiter)) continue;
       const job = lane.take() as Job;
       if (job.extras?.expiresAt !== undefined && job.extras.expiresAt <= core.host.clock.now()) {
-        void this.#expired(lane, job);
+        void core.gate.run(() => this.#expired(lane, job));
         core.enqueue(lane);
         continue;
       }
@@ -194,7 +203,11 @@ export class BuiltinBroker implements Broker {
     }
   }
 
-  async settle(lease: Lease, decision: Decision): Promise<void> {
+  settle(lease: Lease, decision: Decision): Promise<void> {
+    return this.#core.gate.run(() => this.#settle(lease, decision));
+  }
+
+  async #settle(lease: Lease, decision: Decision): Promise<void> {
     const { job, lane: from } = lease as BuiltinLease;
     const core = this.#core;
     if (core.stopped) return;
@@ -259,15 +272,15 @@ export class BuiltinBroker implements Broker {
   }
 
   redrive(line: Line, options?: RedriveOptions): Promise<number> {
-    return this.#dead.redrive(line as BuiltinLine, options);
+    return this.#core.gate.run(() => this.#dead.redrive(line as BuiltinLine, options));
   }
 
   redriveOne(lines: readonly Line[], id: string, options?: RedriveOptions): Promise<boolean> {
-    return this.#dead.redriveOne(lines, id, options);
+    return this.#core.gate.run(() => this.#dead.redriveOne(lines, id, options));
   }
 
   discardOne(lines: readonly Line[], id: string): Promise<boolean> {
-    return this.#dead.discardOne(lines, id);
+    return this.#core.gate.run(() => this.#dead.discardOne(lines, id));
   }
 
   editDead(
@@ -275,11 +288,11 @@ export class BuiltinBroker implements Broker {
     id: string,
     change: { readonly data?: string | undefined; readonly functionId?: string | undefined },
   ): Promise<boolean> {
-    return this.#dead.edit(lines, id, change);
+    return this.#core.gate.run(() => this.#dead.edit(lines, id, change));
   }
 
   finishLate(lease: Lease): Promise<boolean> {
-    return this.#withdrawals.finishLate(lease as BuiltinLease);
+    return this.#core.gate.run(() => this.#withdrawals.finishLate(lease as BuiltinLease));
   }
 
   lookup(receipt: string): Promise<JobRecord | undefined> {
@@ -287,11 +300,14 @@ export class BuiltinBroker implements Broker {
   }
 
   cancel(receipt: string): Promise<JobState | undefined> {
-    return this.#withdrawals.cancel(receipt);
+    return this.#core.gate.run(() => this.#withdrawals.cancel(receipt));
   }
 
-  async setPaused(line: Line, paused: boolean): Promise<void> {
-    const own = line as BuiltinLine;
+  setPaused(line: Line, paused: boolean): Promise<void> {
+    return this.#core.gate.run(() => this.#setPaused(line as BuiltinLine, paused));
+  }
+
+  async #setPaused(own: BuiltinLine, paused: boolean): Promise<void> {
     await this.#core.store.write('setPaused', own.id, paused ? 1 : 0);
     own.paused = paused;
     if (!paused) this.#core.events.ready(own);
@@ -299,7 +315,9 @@ export class BuiltinBroker implements Broker {
 
   purge(line: Line, what: PurgeTarget): Promise<number> {
     const own = line as BuiltinLine;
-    return what === 'dead' ? this.#dead.purge(own) : this.#withdrawals.purge(own, what, 'purged');
+    return this.#core.gate.run(() =>
+      what === 'dead' ? this.#dead.purge(own) : this.#withdrawals.purge(own, what, 'purged'),
+    );
   }
 
   peek(line: Line, limit: number): Promise<readonly Job[]> {
@@ -307,10 +325,14 @@ export class BuiltinBroker implements Broker {
   }
 
   replay(line: Line, sinceMs: number): Promise<number> {
-    return this.#topics.replay(line as BuiltinLine, sinceMs);
+    return this.#core.gate.run(() => this.#topics.replay(line as BuiltinLine, sinceMs));
   }
 
-  async sweep(): Promise<void> {
+  sweep(): Promise<void> {
+    return this.#core.gate.run(() => this.#sweep());
+  }
+
+  async #sweep(): Promise<void> {
     const core = this.#core;
     const now = core.host.clock.now();
     await this.#topics.sweep();
@@ -331,11 +353,28 @@ export class BuiltinBroker implements Broker {
   async stop(): Promise<void> {
     if (this.#core.stopped) return;
     this.#core.draining = true;
+    // Answers that waited for the file go to it before it is closed.
+    this.#core.gate.stop();
     this.#core.stopped = true;
     this.#delays.stop();
     this.#withdrawals.stop();
     this.#pauses.stop();
     await this.#core.store.close();
+  }
+
+  async #reopened(): Promise<void> {
+    const core = this.#core;
+    const parts = {
+      core,
+      windows: this.#windows,
+      delays: this.#delays,
+      withdrawals: this.#withdrawals,
+      topics: this.#topics,
+      rules: this.#rules,
+    };
+    await core.gate.reopened(() => rebuild(parts));
+    core.wakeAll(core.lanesById.values());
+    for (const line of core.lines.values()) core.events.ready(line);
   }
 
   #lease(line: BuiltinLine, lane: Lane, job: Job): Lease {

@@ -11,6 +11,7 @@ import type { EndedRow, JobRow } from '../../store.js';
 import type { BrokerEvents, JobState, Lease, LineSpec, QueueRules, SubscriptionSettings } from '../index.js';
 import { bounds } from './bounds.js';
 import { EndedJob, EndedJobs } from './ended-jobs.js';
+import { Gate } from './gate.js';
 import { Lane } from './lane.js';
 import { BuiltinLine } from './line.js';
 import { receiptFor } from './receipt.js';
@@ -48,6 +49,9 @@ export class BuiltinCore {
   readonly unanswered = new Set<number>();
   readonly leases = new Map<number, BuiltinLease>();
   readonly ended = new EndedJobs();
+  readonly gate = new Gate();
+  /** Jobs that were delivered and came back, which only memory knew when it was built anew. */
+  readonly #handedOut = new Set<number>();
   readonly #names = new Map<string, string>();
   #nextSeq: number;
   #nextLane: number;
@@ -175,7 +179,13 @@ export class BuiltinCore {
     return text;
   }
 
+  /** A job that is not in memory any more; whoever reads it again is told whether it was delivered. */
+  forget({ seq, redelivered }: Job): void {
+    if (redelivered && seq >= this.#firstSeq) this.#handedOut.add(seq);
+  }
+
   jobOf(row: JobRow): Job {
+    const wasHandedOut = this.#handedOut.size > 0 && this.#handedOut.delete(row.seq);
     return {
       seq: row.seq,
       receipt: row.receipt,
@@ -193,7 +203,7 @@ export class BuiltinCore {
       extras: extrasOf(row.options),
       attempts: row.attempts,
       lost: row.lost,
-      redelivered: row.seq < this.#firstSeq || row.attempts > 0 || row.lost > 0,
+      redelivered: row.seq < this.#firstSeq || row.attempts > 0 || row.lost > 0 || wasHandedOut,
       failures: failuresOf(row.errors),
     };
   }
@@ -250,7 +260,11 @@ export class BuiltinCore {
   /** A job of a lane has ended, or was never stored. (Its lane may have been merged into another meanwhile.) */
   uncount(from: Lane): void {
     const lane = from.current;
-    if (--lane.count > 0) return;
+    if (--lane.count <= 0) this.dropLane(lane);
+  }
+
+  /** A lane has no jobs any more. */
+  dropLane(lane: Lane): void {
     this.unpark(lane);
     this.lanesById.delete(lane.id);
     const { lanes } = lane.line;
@@ -275,7 +289,7 @@ export class BuiltinCore {
   }
 
   get mayLease(): boolean {
-    return !this.draining && this.#uncommittedEnds < bounds.uncommittedEnds;
+    return !this.draining && this.gate.isOpen && this.#uncommittedEnds < bounds.uncommittedEnds;
   }
 
   /**
@@ -291,12 +305,14 @@ export class BuiltinCore {
     this.#uncommittedEnds++;
     let answer: T;
     for (;;) {
+      const { reopens } = this.gate;
       try {
         answer = await store.write<T>(operation, ...args);
         this.degraded = undefined;
         break;
       } catch (error) {
         if (this.stopped || isClosed(error)) return undefined;
+        this.gate.failed(error, reopens);
         this.degraded = toErrorBody(error).message;
         this.host.log.error('the end of a job could not be stored: trying again', { error: this.degraded });
         await this.wait(STORE_AGAIN_MS);

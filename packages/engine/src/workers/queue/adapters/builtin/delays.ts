@@ -36,8 +36,9 @@ export class Delays {
     this.#core = core;
     const run = (due: readonly Delayed[]): void => this.#promote(due);
     const evict = (entry: Delayed): void => this.#let(entry);
-    this.#steady = new DueWindow(core, false, core.now, run, evict);
-    this.#wall = new DueWindow(core, true, () => core.host.clock.now(), run, evict);
+    const isHeld = (seq: number): boolean => this.#get(seq) !== undefined;
+    this.#steady = new DueWindow(core, false, core.now, run, evict, isHeld);
+    this.#wall = new DueWindow(core, true, () => core.host.clock.now(), run, evict, isHeld);
   }
 
   /** Looks at the first of those that the store has. Lanes have counted theirs. */
@@ -99,6 +100,34 @@ export class Delays {
     if (row.due === null || !window.forget(row.due, row.seq)) return false;
     lane.current.delayed--;
     return true;
+  }
+
+  /** Jobs whose wait only memory knows. */
+  unstored(): readonly number[] {
+    return this.#steady.unstored().map(({ seq }) => seq);
+  }
+
+  /** Lets go of all whose times the store has; `start` reads them again. */
+  forget(): void {
+    this.#kept.clear();
+    this.#steady.forgetStored();
+    this.#wall.forgetStored();
+  }
+
+  /** Lanes were counted anew: jobs whose wait only memory knows are delayed in theirs, if they are on disk. */
+  keepUnstored(stored: ReadonlyMap<number, { readonly due: number | null }>): void {
+    for (const entry of this.#steady.unstored()) {
+      const row = stored.get(entry.seq);
+      const lane = entry.lane.current;
+      if (row === undefined) {
+        this.#steady.remove(entry);
+        continue;
+      }
+      lane.know(entry.seq);
+      // One that has an older time on disk was counted by it.
+      if (row.due === null) lane.delayed++;
+      this.#kept.set(lane.line, (this.#kept.get(lane.line) ?? 0) + 1);
+    }
   }
 
   stop(): void {

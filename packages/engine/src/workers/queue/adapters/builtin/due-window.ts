@@ -14,6 +14,7 @@ export class DueWindow {
   readonly #isWall: boolean;
   readonly #alarm: Alarm<Delayed>;
   readonly #evicted: (entry: Delayed) => void;
+  readonly #isHeld: (seq: number) => boolean;
   readonly #entries = new Map<number, Delayed>();
   #horizonDue = Infinity;
   #horizonSeq = Infinity;
@@ -23,6 +24,8 @@ export class DueWindow {
   /** What was added beyond the horizon, or taken out there, while more is read. */
   #addedMeanwhile: Delayed[] = [];
   readonly #forgotten = new Set<number>();
+  /** Grows when all is read anew: what an older read brings is not taken. */
+  #generation = 0;
 
   constructor(
     core: BuiltinCore,
@@ -30,10 +33,12 @@ export class DueWindow {
     now: () => number,
     run: (due: readonly Delayed[]) => void,
     evicted: (entry: Delayed) => void,
+    isHeld: (seq: number) => boolean,
   ) {
     this.#core = core;
     this.#isWall = isWall;
     this.#evicted = evicted;
+    this.#isHeld = isHeld;
     this.#alarm = new Alarm(core.host.clock, now, (due) => {
       this.pass(due.at(-1)?.due ?? -1);
       run(due);
@@ -44,6 +49,25 @@ export class DueWindow {
   async start(): Promise<void> {
     this.#horizonDue = this.#horizonSeq = -1;
     await this.#read();
+  }
+
+  /** Those that the store does not know of. */
+  unstored(): readonly Delayed[] {
+    return [...this.#entries.values()].filter(({ stored }) => !stored);
+  }
+
+  /** Lets go of all that the store has, and of what is being read. Nothing becomes due before `start`. */
+  forgetStored(): void {
+    this.#generation++;
+    this.#isReading = false;
+    this.#addedMeanwhile = [];
+    this.#forgotten.clear();
+    this.#passed = -1;
+    for (const entry of this.#entries.values()) {
+      if (!entry.stored) continue;
+      this.#entries.delete(entry.seq);
+      this.#alarm.drop(entry);
+    }
   }
 
   get(seq: number): Delayed | undefined {
@@ -122,6 +146,7 @@ export class DueWindow {
 
   async #read(): Promise<void> {
     this.#isReading = true;
+    const generation = this.#generation;
     const limit = bounds.heldDelayed;
     try {
       const rows = await this.#core.store.read<DueRow[]>(
@@ -131,13 +156,15 @@ export class DueWindow {
         this.#horizonSeq,
         limit,
       );
-      this.#take(rows, rows.length < limit);
+      if (generation === this.#generation) this.#take(rows, rows.length < limit);
     } catch (error) {
-      if (isClosed(error)) return;
+      if (isClosed(error) || generation !== this.#generation) return;
       this.#core.host.log.error('postponed jobs could not be read from the store: trying again', {
         error: toErrorBody(error).message,
       });
-      this.#core.setTimer(() => void this.#read(), STORE_AGAIN_MS);
+      this.#core.setTimer(() => {
+        if (generation === this.#generation) void this.#read();
+      }, STORE_AGAIN_MS);
     }
   }
 
@@ -150,7 +177,7 @@ export class DueWindow {
       const lane = lanesById.get(id);
       // Those on their way here come by themselves.
       if (lane === undefined || leases.has(seq) || unanswered.has(seq)) continue;
-      if (this.#entries.has(seq) || this.#forgotten.has(seq)) continue;
+      if (this.#isHeld(seq) || this.#forgotten.has(seq)) continue;
       this.#put({ due, seq, lane, job: undefined, wall: this.#isWall, stored: true, dropped: false });
     }
     const added = this.#addedMeanwhile;

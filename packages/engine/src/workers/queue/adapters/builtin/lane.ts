@@ -16,6 +16,7 @@
  *   idle    -> blocked   the rate of its next job's key is used up
  *   parked, blocked -> queued
  *   any     -> merged    its queue became fifo: another lane has its jobs
+ *   any     -> forgotten -> idle   the file had failed: what is not running is read again (see `rebuild.ts`)
  */
 import type { Job } from '../../job.js';
 import { bounds } from './bounds.js';
@@ -58,7 +59,7 @@ export class Lane {
   ending = 0;
   /** Where its jobs are now. */
   #mergedInto: Lane | undefined;
-  /** Jobs of lanes that were merged into this one and are in memory already, though beyond the cursor. */
+  /** Jobs that are in memory already, though beyond the cursor: of lanes that were merged into this one, or running while it was read anew. */
   #known: Set<number> | undefined;
 
   constructor(id: number, line: BuiltinLine, spec: LaneSpec) {
@@ -78,6 +79,10 @@ export class Lane {
   /** Is a job in memory already, though beyond the cursor? */
   knows(seq: number): boolean {
     return this.#known?.has(seq) === true;
+  }
+
+  know(seq: number): void {
+    (this.#known ??= new Set()).add(seq);
   }
 
   get knowsSome(): boolean {
@@ -192,12 +197,24 @@ export class Lane {
     this.cursor = first.seq - 1;
   }
 
+  /** As if nothing of it were known, not even how many jobs it has. Answers those that had come back. */
+  forget(): readonly Job[] {
+    const front = this.#front ?? [];
+    this.unload();
+    this.#front = undefined;
+    this.#known = undefined;
+    this.cursor = this.last = -1;
+    this.count = this.running = this.delayed = this.ending = 0;
+    return front;
+  }
+
   /** The jobs of another lane are this one's; those of its window are read again. */
   absorb(other: Lane, running: Iterable<number>): void {
     other.unload();
     this.#known ??= new Set();
     for (const seq of running) this.#known.add(seq);
     for (const { seq } of other.front) this.#known.add(seq);
+    for (const seq of other.#known ?? []) this.#known.add(seq);
     this.#front = [...this.front, ...other.front].sort((a, b) => a.seq - b.seq);
     other.#front = undefined;
     this.cursor = -1;

@@ -42,8 +42,14 @@ export class QueueRulesBook {
   }
 
   async #becomes(line: BuiltinLine, serial: boolean): Promise<void> {
-    const loose = serial && !line.serial ? [...line.lanes.values()].filter(({ key }) => key.startsWith('f')) : [];
+    const wasSerial = line.serial;
     line.serial = serial;
+    if (!wasSerial) await this.gather(line);
+  }
+
+  /** In a fifo queue, jobs without a group are one group. Resolves when that is stored, for as long as it takes. */
+  async gather(line: BuiltinLine): Promise<void> {
+    const loose = line.gathers ? [...line.lanes.values()].filter(({ key }) => key.startsWith('f')) : [];
     if (loose.length === 0) return;
     const into = this.#gather(line, loose);
     await this.#core.commitEnd(

@@ -328,7 +328,10 @@ export class TopicStore {
     const { maxBacklog, maxBacklogBytes } = line.settings as SubscriptionSettings;
     const waiting = line.waiting;
     const share = Math.max(waiting / maxBacklog, line.bytes / maxBacklogBytes);
-    if (share > 1 && !line.trimming) void this.#trim(line);
+    if (share > 1 && !line.trimming) {
+      line.trimming = true;
+      void this.#core.gate.run(() => this.#trim(line));
+    }
     if (share < BACKLOG_WARNING / 2) line.warnedBacklog = false;
     if (share < BACKLOG_WARNING || line.warnedBacklog) return;
     line.warnedBacklog = true;
@@ -343,7 +346,6 @@ export class TopicStore {
   }
 
   async #trim(line: BuiltinLine): Promise<void> {
-    line.trimming = true;
     let expired = 0;
     try {
       for (;;) {

@@ -26,6 +26,7 @@ export class Windows {
 
   async readPage(lane: Lane): Promise<void> {
     const { line } = lane;
+    this.#core.gate.enter();
     lane.startLoad();
     line.reading.add(lane);
     const { last } = lane; // all up to here was answered, so the read sees it
@@ -62,6 +63,7 @@ export class Windows {
   }
 
   #loaded(lane: Lane): void {
+    this.#core.gate.leave();
     lane.endLoad();
     const { line } = lane;
     if (!lane.loading) line.reading.delete(lane);

@@ -22,17 +22,19 @@ export class Withdrawals {
   readonly #core: BuiltinCore;
   readonly #delays: Delays;
   readonly #windows: Windows;
-  readonly #expiring: Alarm<Expiring>;
+  #expiring: Alarm<Expiring>;
 
   constructor(core: BuiltinCore, delays: Delays, windows: Windows) {
     this.#core = core;
     this.#delays = delays;
     this.#windows = windows;
-    this.#expiring = new Alarm(
-      core.host.clock,
-      () => core.host.clock.now(),
-      (due) => void this.#expire(due),
-    );
+    this.#expiring = this.#newAlarm();
+  }
+
+  /** What expires is told again. */
+  forget(): void {
+    this.#expiring.stop();
+    this.#expiring = this.#newAlarm();
   }
 
   /** @param at - wall clock, milliseconds */
@@ -89,11 +91,14 @@ export class Withdrawals {
     const taken = await this.#take(lane, job);
     if (taken === undefined) return false;
     taken.lane.ending++;
+    const { faults } = this.#core.gate;
     const ended = await this.#core.commitEnd<number[]>(taken.lane.line, 'endMany', [job.seq]);
     taken.lane.current.ending--;
     void this.#settled(taken.lane, job.seq);
     // Of one that memory does not know only the store can say that it was there: it may be dead, or over.
-    if (!taken.inMemory && ended?.length === 0) {
+    // (After a failure of the disk the answer may be that of a second try: then it is there no more, in any state.)
+    const mayBeSecond = faults !== this.#core.gate.faults;
+    if (!taken.inMemory && ended?.length === 0 && !(mayBeSecond && (await this.#isGone(job.receipt)))) {
       this.#core.wake(taken.lane);
       return false;
     }
@@ -101,6 +106,10 @@ export class Withdrawals {
     this.#core.jobEnded(taken.lane, size);
     this.#core.wake(taken.lane);
     return true;
+  }
+
+  async #isGone(receipt: string): Promise<boolean> {
+    return (await this.find(receipt)) === undefined && this.#core.ended.get(receipt) === undefined;
   }
 
   /** Drops what waits or is delayed. Answers how many jobs went. */
@@ -191,18 +200,31 @@ export class Withdrawals {
     try {
       for (let i = 0; i < due.length; i += bounds.chunkJobs) {
         const some = due.slice(i, i + bounds.chunkJobs);
-        const rows = await this.#core.store.read<JobRow[]>(
-          'load',
-          some.map(({ seq }) => seq),
-        );
-        const lanes = new Map(some.map(({ seq, lane }) => [seq, lane]));
-        // One that runs is looked at again when it comes back.
-        for (const row of rows) await this.end((lanes.get(row.seq) as Lane).current, row, 'expired');
+        await this.#core.gate.run(() => this.#expireSome(some));
       }
     } catch (error) {
       if (isClosed(error)) return;
       this.#core.host.log.error('expired jobs could not be ended', { error: toErrorBody(error).message });
     }
+  }
+
+  async #expireSome(some: readonly Expiring[]): Promise<void> {
+    const rows = await this.#core.store.read<JobRow[]>(
+      'load',
+      some.map(({ seq }) => seq),
+    );
+    const lanes = new Map(some.map(({ seq, lane }) => [seq, lane]));
+    // One that runs is looked at again when it comes back.
+    for (const row of rows) await this.end((lanes.get(row.seq) as Lane).current, row, 'expired');
+  }
+
+  #newAlarm(): Alarm<Expiring> {
+    const { clock } = this.#core.host;
+    return new Alarm(
+      clock,
+      () => clock.now(),
+      (due) => void this.#expire(due),
+    );
   }
 
   /** Takes a job out of whatever it waits in. Answers its lane, or undefined when it runs or has ended. */
