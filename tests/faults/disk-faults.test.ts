@@ -182,6 +182,36 @@ for (const { mode, code } of CASES) {
   );
 }
 
+for (const mode of ['io-error', 'sync-error'] as const) {
+  test.skipIf(unusable !== undefined)(
+    `faults - disk: what an engine knows of its jobs after ${mode} is what a new start finds on disk`,
+    async () => {
+      await enqueue(500, { holds: true });
+      await waitFor(() => release !== undefined, { what: 'the held job to start' });
+      disk.set(mode);
+      // It is answered with an error, and the disk may have it all the same.
+      expect(await within('a refusal', REFUSAL_MS, enqueue(700))).toEqual(refusal('storage_degraded'));
+      disk.set('sound');
+      await waitFor(async () => (await enqueue(1_000)).kind === 'result', {
+        timeoutMs: RECOVERY_MS,
+        what: `jobs to be accepted again\n${engine.output}`,
+      });
+      await waitFor(() => handled.has(1_000), { timeoutMs: RECOVERY_MS, what: `job 1000\n${engine.output}` });
+      expect(await client.call('engine::queue::topic_stats', { topic: 'default' })).toMatchObject({ running: 1 });
+      release?.();
+      await expectRecoveredQueue();
+      const before = new Map(handled);
+      expect(before.get(500)).toBe(1);
+
+      await engine.kill();
+      engine = await engine.again();
+      await client.connected();
+      await expectRecoveredQueue();
+      expect(handled).toEqual(before);
+    },
+  );
+}
+
 test.skipIf(unusable !== undefined)('faults - disk: ends of jobs fit into the room that was set aside', async () => {
   await reserveWritten();
   for (let number = 1; number <= 5; number++) await enqueue(number);

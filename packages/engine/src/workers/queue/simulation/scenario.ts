@@ -22,6 +22,8 @@ export interface Sabotage {
 
 /** Share of runs in which commits end in a way that leaves open what the disk kept, until the file is open again. */
 const UNSURE_SHARE = 0.3;
+/** Share of such commits in these runs. */
+const UNSURE_COMMITS = 0.15;
 /** Rounds of questions and answers that nothing but the store holds up. */
 const MAX_FLUSH_ROUNDS = 5_000;
 /** Rounds in which everything must have come to rest. */
@@ -166,7 +168,7 @@ export class Scenario {
       [disk.unanswered > 0 ? 8 : 0, () => this.#do('answer', () => disk.answer())],
       [disk.asked > 0 ? 6 : 0, () => this.#do('look', () => disk.look())],
       [disk.untold > 0 ? 6 : 0, () => this.#do('tell', () => disk.tell())],
-      [disk.isDegraded ? 3 : 0, () => this.#do('reopen', () => disk.reopen())],
+      [disk.isDegraded ? 8 : 0, () => this.#do('reopen', () => disk.reopen())],
       [3, () => this.#pass()],
       [
         this.#jumps ? 0.2 : 0,
@@ -253,7 +255,7 @@ export class Scenario {
     const count = this.#chance.is(0.5) ? disk.waiting : this.#chance.between(1, disk.waiting);
     let fault: CommitFault | undefined;
     if (this.#faults && this.#chance.is(0.1)) fault = 'refused';
-    else if (this.#unsureFaults && this.#chance.is(0.05)) fault = this.#chance.pick(['unknown-kept', 'unknown-lost']);
+    else if (this.#unsureFaults && this.#chance.is(UNSURE_COMMITS)) fault = this.#chance.pick(['unknown-kept', 'unknown-lost']);
     this.#note(`commit ${count} of ${disk.waiting} ${fault ?? ''}`);
     disk.commit(count, fault);
   }

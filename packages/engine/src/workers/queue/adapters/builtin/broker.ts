@@ -91,18 +91,22 @@ export class BuiltinBroker implements Broker {
   }
 
   /** Subscriptions that were live when the engine went down are offline until their workers are back. */
-  async open(snapshot: Snapshot): Promise<void> {
+  open(snapshot: Snapshot): Promise<void> {
+    this.#core.store.onReopened(() => void this.#reopened());
+    return this.#core.gate.run(() => this.#open(snapshot));
+  }
+
+  async #open(snapshot: Snapshot): Promise<void> {
     const core = this.#core;
     const parts = load(snapshot, core, this.#withdrawals, this.#topics);
     for (const [into, others] of parts) await core.commitEnd(into.line, 'join', into.id, others);
     for (const lane of core.lanesById.values()) core.enqueue(lane);
     await this.#delays.start();
-    core.store.onReopened(() => void this.#reopened());
     const unmarked = [...this.#core.lines.values()].filter(
       ({ kind, offlineSince, endedAt }) =>
         kind === 'subscription' && offlineSince === undefined && endedAt === undefined,
     );
-    await Promise.all(unmarked.map((line) => this.leave(line, 'offline')));
+    await Promise.all(unmarked.map((line) => this.#topics.leave(line, 'offline')));
   }
 
   health(): BrokerHealth {

@@ -31,12 +31,14 @@ export class Delays {
   readonly #steady: DueWindow;
   readonly #wall: DueWindow;
   readonly #kept = new Map<BuiltinLine, number>();
+  /** Withdrawn, and still on disk: a read that shows them is not to be believed. */
+  readonly #leaving = new Set<number>();
 
   constructor(core: BuiltinCore) {
     this.#core = core;
     const run = (due: readonly Delayed[]): void => this.#promote(due);
     const evict = (entry: Delayed): void => this.#let(entry);
-    const isHeld = (seq: number): boolean => this.#get(seq) !== undefined;
+    const isHeld = (seq: number): boolean => this.#get(seq) !== undefined || this.#leaving.has(seq);
     this.#steady = new DueWindow(core, false, core.now, run, evict, isHeld);
     this.#wall = new DueWindow(core, true, () => core.host.clock.now(), run, evict, isHeld);
   }
@@ -90,16 +92,26 @@ export class Delays {
     return true;
   }
 
-  /** Takes a delayed job out that may be in the store alone. */
+  /** Takes a delayed job out that may be in the store alone; `left` says when it is gone from there. */
   removeStored(
     row: { readonly seq: number; readonly due: number | null; readonly delay: number | null },
     lane: Lane,
   ): boolean {
-    if (this.remove(row.seq)) return true;
-    const window = row.delay === null ? this.#wall : this.#steady;
-    if (row.due === null || !window.forget(row.due, row.seq)) return false;
-    lane.current.delayed--;
+    if (this.#leaving.has(row.seq)) return false;
+    if (!this.remove(row.seq)) {
+      const window = row.delay === null ? this.#wall : this.#steady;
+      if (row.due === null || !window.isBeyond(row.due, row.seq)) return false;
+      lane.current.delayed--;
+    }
+    this.#leaving.add(row.seq);
     return true;
+  }
+
+  /** The end of one that was taken out is committed. */
+  left(seq: number): void {
+    if (!this.#leaving.delete(seq)) return;
+    this.#steady.left(seq);
+    this.#wall.left(seq);
   }
 
   /** Jobs whose wait only memory knows. */
@@ -110,6 +122,7 @@ export class Delays {
   /** Lets go of all whose times the store has; `start` reads them again. */
   forget(): void {
     this.#kept.clear();
+    this.#leaving.clear();
     this.#steady.forgetStored();
     this.#wall.forgetStored();
   }

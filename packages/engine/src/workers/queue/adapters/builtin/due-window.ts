@@ -21,7 +21,7 @@ export class DueWindow {
   /** Latest time of those that became due: the horizon never falls behind it, or they would be read again. */
   #passed = -1;
   #isReading = false;
-  /** What was added beyond the horizon, or taken out there, while more is read. */
+  /** What was added beyond the horizon, or left the store, while more is read. */
   #addedMeanwhile: Delayed[] = [];
   readonly #forgotten = new Set<number>();
   /** Grows when all is read anew: what an older read brings is not taken. */
@@ -106,11 +106,9 @@ export class DueWindow {
     this.#refill();
   }
 
-  /** Takes out one that is in the store alone. Answers false when it is none of those. */
-  forget(due: number, seq: number): boolean {
-    if (!this.isBeyond(due, seq) || this.#forgotten.has(seq)) return false;
+  /** One is not in the store any more: a read that began before may show it. */
+  left(seq: number): void {
     if (this.#isReading) this.#forgotten.add(seq);
-    return true;
   }
 
   stop(): void {
@@ -183,7 +181,7 @@ export class DueWindow {
     const added = this.#addedMeanwhile;
     this.#addedMeanwhile = [];
     for (const entry of added) {
-      if (this.isBeyond(entry.due, entry.seq) || this.#entries.has(entry.seq) || this.#forgotten.has(entry.seq))
+      if (this.isBeyond(entry.due, entry.seq) || this.#isHeld(entry.seq) || this.#forgotten.has(entry.seq))
         continue;
       entry.job = undefined;
       this.#put(entry);

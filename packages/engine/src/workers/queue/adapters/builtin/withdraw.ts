@@ -94,6 +94,7 @@ export class Withdrawals {
     const { faults } = this.#core.gate;
     const ended = await this.#core.commitEnd<number[]>(taken.lane.line, 'endMany', [job.seq]);
     taken.lane.current.ending--;
+    this.#delays.left(job.seq);
     void this.#settled(taken.lane, job.seq);
     // Of one that memory does not know only the store can say that it was there: it may be dead, or over.
     // (After a failure of the disk the answer may be that of a second try: then it is there no more, in any state.)
@@ -184,6 +185,7 @@ export class Withdrawals {
         lane.current.ending += taken.length;
         const rows = await this.#core.store.read<JobRow[]>('load', taken);
         await this.#core.commitEnd(line, 'endMany', taken);
+        for (const seq of taken) this.#delays.left(seq);
         lane.current.ending -= taken.length;
         for (const row of rows) {
           this.#core.record(line, row, state);
