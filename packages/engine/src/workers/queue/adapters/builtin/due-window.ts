@@ -181,8 +181,7 @@ export class DueWindow {
     const added = this.#addedMeanwhile;
     this.#addedMeanwhile = [];
     for (const entry of added) {
-      if (this.isBeyond(entry.due, entry.seq) || this.#isHeld(entry.seq) || this.#forgotten.has(entry.seq))
-        continue;
+      if (this.isBeyond(entry.due, entry.seq) || this.#isHeld(entry.seq) || this.#forgotten.has(entry.seq)) continue;
       entry.job = undefined;
       this.#put(entry);
     }
