@@ -179,10 +179,12 @@ export class Scenario {
     if (!isReady) return choices;
     const executions = [...router.executions];
     const some = executions.length > 0;
+    const slowness = this.#unsureFaults ? 4 : 1;
     const each = (): (typeof executions)[number] => this.#chance.pick(executions);
     choices.push(
-      [some ? 5 : 0, () => router.answer(each())],
-      [some ? 3 : 0, () => router.fail(each())],
+      // Where the file fails jobs take longer, so that some run while it is opened again.
+      [some ? 5 / slowness : 0, () => router.answer(each())],
+      [some ? 3 / slowness : 0, () => router.fail(each())],
       [some ? 0.3 : 0, () => router.refuse(each())],
       [some ? 0.5 : 0, () => router.lose(each())],
       [3, () => this.#appear()],
@@ -255,7 +257,8 @@ export class Scenario {
     const count = this.#chance.is(0.5) ? disk.waiting : this.#chance.between(1, disk.waiting);
     let fault: CommitFault | undefined;
     if (this.#faults && this.#chance.is(0.1)) fault = 'refused';
-    else if (this.#unsureFaults && this.#chance.is(UNSURE_COMMITS)) fault = this.#chance.pick(['unknown-kept', 'unknown-lost']);
+    else if (this.#unsureFaults && this.#chance.is(UNSURE_COMMITS))
+      fault = this.#chance.pick(['unknown-kept', 'unknown-lost']);
     this.#note(`commit ${count} of ${disk.waiting} ${fault ?? ''}`);
     disk.commit(count, fault);
   }

@@ -35,6 +35,11 @@ export function messageWrites(db: Database) {
     )
     .pluck();
 
+  /** The commit that was to create it may have been refused. */
+  function checkLine(topic: string, line: unknown): void {
+    if (lineExists.get(line) === undefined) throw new Error(`a subscription of topic '${topic}' could not be stored`);
+  }
+
   return {
     /** Creates or renews a subscription and gives it what the topic held, under `reserved` numbers from `firstSeq` on. */
     subscribe(
@@ -118,8 +123,7 @@ export function messageWrites(db: Database) {
           i,
           i + DELIVERY_WIDTH,
         );
-        if (lineExists.get(line) === undefined)
-          throw new Error(`a subscription of topic '${topic}' could not be stored`);
+        checkLine(topic, line);
         insertJob.run(
           seq,
           line,
@@ -156,6 +160,7 @@ export function messageWrites(db: Database) {
       maxAttempts: number,
       backoffMs: number,
     ): { readonly count: number; readonly bytes: number; readonly last: number } {
+      checkLine(topic, line);
       const messages = replayable.all(topic, after, upTo, since, receipts.length) as {
         id: number;
         size: number;
