@@ -84,7 +84,9 @@ export class Topics {
       await this.#detach(trigger.id, subscription, 'stopped');
       throw error;
     }
-    this.#apply(subscription);
+    // It may have been given up meanwhile, and another one, which is in force, have taken its place.
+    const current = this.#bySpec.get(keyOf(spec));
+    if (current === undefined || current === subscription) this.#apply(subscription);
   }
 
   async unbind(trigger: TriggerBinding, reason: UnbindReason): Promise<void> {
