@@ -140,9 +140,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'a broker that does not look what the disk kept when its file is open again',
     found: /^I2|dead letters became/,
     plant: () => {
-      const { reopened } = Gate.prototype;
+      const before = Object.getOwnPropertyDescriptor(Gate.prototype, 'reopened') as PropertyDescriptor;
       return replaceMethod(Gate.prototype, 'reopened', function (this: Gate) {
-        return reopened.call(this, () => Promise.resolve());
+        return (before.value as Gate['reopened']).call(this, () => Promise.resolve());
       });
     },
   },

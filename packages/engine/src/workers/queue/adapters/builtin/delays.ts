@@ -64,7 +64,7 @@ export class Delays {
     if (due > this.#core.now() || (stored && this.#steady.isBeyond(due, job.seq)))
       this.add(lane, job.seq, due, false, job, stored);
     else {
-      this.#steady.pass(due);
+      if (stored) this.#steady.pass(due);
       lane.front.push(job);
     }
     this.#core.wake(lane);

@@ -40,7 +40,8 @@ export class DueWindow {
     this.#evicted = evicted;
     this.#isHeld = isHeld;
     this.#alarm = new Alarm(core.host.clock, now, (due) => {
-      this.pass(due.at(-1)?.due ?? -1);
+      // Those that the store knows lie before the horizon; past one that it does not know, some may be unread.
+      this.pass(due.findLast(({ stored }) => stored)?.due ?? -1);
       run(due);
     });
   }

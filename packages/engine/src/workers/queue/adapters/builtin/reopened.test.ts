@@ -128,7 +128,7 @@ async function take(line: Line): Promise<Lease> {
 async function untilRead(): Promise<void> {
   await waitFor(
     () => {
-      clock.advance(STORE_AGAIN_MS);
+      void clock.advance(STORE_AGAIN_MS);
       return broker.health().state === 'ready';
     },
     { what: 'the broker to have read what the disk kept' },
@@ -203,7 +203,7 @@ describe('a commit whose outcome is unknown', () => {
     await untilRead();
     await broker.setPaused(line, false);
     expect(await broker.stats([line])).toMatchObject({ delayed: 2 });
-    clock.advance(5_000);
+    void clock.advance(5_000);
     const seen = [await take(line), await take(line)];
     expect(seen.map(({ job }) => job.data).sort()).toEqual(['ghost', 'later']);
     for (const lease of seen) await broker.settle(lease, { kind: 'done' });
