@@ -87,7 +87,7 @@ export class BuiltinBroker implements Broker {
     this.#topics = new TopicStore(core, this.#intake, this.#withdrawals);
     this.#dead = new DeadStore(core);
     this.#pauses = new Pauses(core);
-    this.#rules = new QueueRulesBook(core);
+    this.#rules = new QueueRulesBook(core, this.#delays);
   }
 
   /** Subscriptions that were live when the engine went down are offline until their workers are back. */

@@ -114,9 +114,10 @@ export class Delays {
     this.#wall.left(seq);
   }
 
-  /** Jobs whose wait only memory knows. */
-  unstored(): readonly number[] {
-    return this.#steady.unstored().map(({ seq }) => seq);
+  /** Jobs whose wait only memory knows: of all lanes, or of one. */
+  unstored(of?: Lane): readonly number[] {
+    const entries = this.#steady.unstored();
+    return entries.filter(({ lane }) => of === undefined || lane.current === of).map(({ seq }) => seq);
   }
 
   /** Lets go of all whose times the store has; `start` reads them again. */

@@ -4,14 +4,17 @@
  */
 import type { Line, QueueRules } from '../index.js';
 import { laneKey, type BuiltinCore } from './core.js';
+import type { Delays } from './delays.js';
 import type { Lane } from './lane.js';
 import type { BuiltinLine } from './line.js';
 
 export class QueueRulesBook {
   readonly #core: BuiltinCore;
+  readonly #delays: Delays;
 
-  constructor(core: BuiltinCore) {
+  constructor(core: BuiltinCore, delays: Delays) {
     this.#core = core;
+    this.#delays = delays;
   }
 
   async open(rules: ReadonlyMap<string, QueueRules>): Promise<ReadonlyMap<string, Line>> {
@@ -76,7 +79,7 @@ export class QueueRulesBook {
     into.startLoad();
     for (const lane of lanes) {
       core.unpark(lane);
-      const inMemory: number[] = [];
+      const inMemory = [...this.#delays.unstored(lane)];
       for (const [seq, lease] of core.leases) if (lease.lane.current === lane) inMemory.push(seq);
       into.absorb(lane, inMemory);
       line.lanes.delete(lane.key);
