@@ -266,7 +266,7 @@ export class BuiltinCore {
   /** A lane has no jobs any more. */
   dropLane(lane: Lane): void {
     this.unpark(lane);
-    // Whoever still holds it reads nothing by its number, which another lane may have after a failure of the disk.
+    lane.dropped = true;
     lane.forget();
     this.lanesById.delete(lane.id);
     const { lanes } = lane.line;

@@ -16,6 +16,7 @@
  *   idle    -> blocked   the rate of its next job's key is used up
  *   parked, blocked -> queued
  *   any     -> merged    its queue became fifo: another lane has its jobs
+ *   idle    -> dropped   its last job has ended: what is still read for it is not taken
  *   any     -> forgotten -> idle   the file had failed: what is not running is read again (see `rebuild.ts`)
  */
 import type { Job } from '../../job.js';
@@ -52,6 +53,8 @@ export class Lane {
   parkedOn: string | undefined;
   /** Its rate is used up for now. */
   blocked = false;
+  /** Its last job has ended. Another lane may have its number, after a failure of the disk. */
+  dropped = false;
   #count = 0;
   running = 0;
   delayed = 0;
@@ -142,6 +145,7 @@ export class Lane {
 
   /** Something could be taken now, or after a read. */
   get mayRun(): boolean {
+    if (this.dropped) return false;
     if (this.line.serial && (this.running > 0 || this.delayed > 0 || this.ending > 0)) return false;
     return this.hasFront || this.windowSize > 0 || this.last > this.cursor;
   }

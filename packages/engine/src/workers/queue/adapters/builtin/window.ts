@@ -32,7 +32,7 @@ export class Windows {
     const { last } = lane; // all up to here was answered, so the read sees it
     try {
       const rows = await this.#core.store.read<JobRow[]>('page', lane.id, lane.cursor, lane.pageSize);
-      if (!lane.merged) this.#append(lane, rows, last);
+      if (!lane.merged && !lane.dropped) this.#append(lane, rows, last);
       this.#loaded(lane);
     } catch (error) {
       if (isClosed(error)) return;
