@@ -320,7 +320,7 @@ export class Client {
   #excuse(sent: Sent, place: string, why: string): void {
     if (sent.place !== place || this.#ledger.sent[sent.id] !== sent) return;
     for (const fate of this.#ledger.fates.values())
-      if (fate.sent === sent && fate.doneIn === undefined) fate.excuses.add(why);
+      if (fate.sent === sent && fate.doneIn !== this.#ledger.life) fate.excuses.add(why);
   }
 }
 

@@ -148,7 +148,7 @@ export class BuiltinBroker implements Broker {
   }
 
   leave(line: Line, how: 'offline' | 'ended'): Promise<void> {
-    return this.#core.gate.run(() => this.#topics.leave(line as BuiltinLine, how));
+    return this.#core.gate.run(() => this.#topics.leave(this.#current(line), how));
   }
 
   accept(line: Line, job: NewJob): Promise<Accepted> {
@@ -276,7 +276,7 @@ export class BuiltinBroker implements Broker {
   }
 
   redrive(line: Line, options?: RedriveOptions): Promise<number> {
-    return this.#core.gate.run(() => this.#dead.redrive(line as BuiltinLine, options));
+    return this.#core.gate.run(() => this.#dead.redrive(this.#current(line), options));
   }
 
   redriveOne(lines: readonly Line[], id: string, options?: RedriveOptions): Promise<boolean> {
@@ -308,7 +308,7 @@ export class BuiltinBroker implements Broker {
   }
 
   setPaused(line: Line, paused: boolean): Promise<void> {
-    return this.#core.gate.run(() => this.#setPaused(line as BuiltinLine, paused));
+    return this.#core.gate.run(() => this.#setPaused(this.#current(line), paused));
   }
 
   async #setPaused(own: BuiltinLine, paused: boolean): Promise<void> {
@@ -318,10 +318,10 @@ export class BuiltinBroker implements Broker {
   }
 
   purge(line: Line, what: PurgeTarget): Promise<number> {
-    const own = line as BuiltinLine;
-    return this.#core.gate.run(() =>
-      what === 'dead' ? this.#dead.purge(own) : this.#withdrawals.purge(own, what, 'purged'),
-    );
+    return this.#core.gate.run(() => {
+      const own = this.#current(line);
+      return what === 'dead' ? this.#dead.purge(own) : this.#withdrawals.purge(own, what, 'purged');
+    });
   }
 
   peek(line: Line, limit: number): Promise<readonly Job[]> {
@@ -329,7 +329,7 @@ export class BuiltinBroker implements Broker {
   }
 
   replay(line: Line, sinceMs: number): Promise<number> {
-    return this.#core.gate.run(() => this.#topics.replay(line as BuiltinLine, sinceMs));
+    return this.#core.gate.run(() => this.#topics.replay(this.#current(line), sinceMs));
   }
 
   sweep(): Promise<void> {
@@ -364,6 +364,12 @@ export class BuiltinBroker implements Broker {
     this.#withdrawals.stop();
     this.#pauses.stop();
     await this.#core.store.close();
+  }
+
+  /** A line whose creation ended with an error, and which the disk kept, is another object than the one that was given up. */
+  #current(line: Line): BuiltinLine {
+    const own = line as BuiltinLine;
+    return this.#core.linesById.get(own.id) ?? own;
   }
 
   async #reopened(): Promise<void> {
