@@ -84,6 +84,18 @@ describe('a message of another program', () => {
     expect(read(other('{}')).unreadable).toBe('it has no header function_id');
   });
 
+  it('cannot do harm by saying that it is ours: an error would end the connection at each delivery', () => {
+    for (const text of ['{', 'null', '[1]', '7']) {
+      expect(read(other('{"a":1}', { 'x-trine': text, function_id: 'g' }))).toMatchObject({
+        unreadable: undefined,
+        job: { functionId: 'g', data: '{"a":1}', maxAttempts: 3 },
+      });
+      expect(read(other('{', { 'x-trine': text })).unreadable).toBe('its body is not JSON');
+    }
+    for (const at of [-1, 0, 3, 1_000, NaN])
+      expect(read(other('[1]', { 'x-trine-at': at, function_id: 'g' })).job.data).toBe('[1]');
+  });
+
   it('has a receipt of its own for each subscription, the same each time', () => {
     const receipt = (functionId: string): string =>
       read(other('1'), { kind: 'subscription', name: 't', namespace: 'default', functionId }).job.receipt;

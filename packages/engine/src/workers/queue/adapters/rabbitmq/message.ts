@@ -131,14 +131,8 @@ export function decode(
   const headers = (properties.headers ?? {}) as Readonly<Record<string, unknown>>;
   const at = headers['x-trine-at'];
   const own = headers['x-trine'];
-  const more = (
-    typeof at === 'number'
-      ? JSON.parse(content.toString('utf8', at))
-      : typeof own === 'string'
-        ? JSON.parse(own)
-        : undefined
-  ) as More | undefined;
-  const text = content.toString('utf8', 0, typeof at === 'number' ? at : content.length);
+  const more = moreOf(typeof at === 'number' ? content.toString('utf8', at) : own);
+  const text = content.toString('utf8', 0, typeof at === 'number' && more !== undefined ? at : content.length);
   const { data, unreadable } =
     more === undefined ? foreign(text, headers, line) : { data: text, unreadable: undefined };
   const { settings } = line;
@@ -173,6 +167,17 @@ export function decode(
       failures: more?.failures ?? [],
     },
   };
+}
+
+/** What is not ours, though it says so, is a message of another program: an error here would end the connection, again at each delivery. */
+function moreOf(text: unknown): More | undefined {
+  if (typeof text !== 'string') return undefined;
+  try {
+    const value = JSON.parse(text) as unknown;
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as More) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** A message of the reference or of another program: its text must be JSON, and it must say whom it is for. */
