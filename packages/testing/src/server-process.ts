@@ -10,6 +10,18 @@ const MAX_OUTPUT_CHARS = 200_000;
 /** How long a server may take to answer on a busy machine, in milliseconds. */
 const READY_TIMEOUT_MS = 60_000;
 
+/** Groups that run: a test that gave up on its set-up or forgot to stop leaves nothing behind when its process ends. */
+const running = new Set<number>();
+process.once('exit', () => {
+  for (const pid of running) {
+    try {
+      process.kill(-pid, 'SIGKILL');
+    } catch {
+      // It has ended.
+    }
+  }
+});
+
 export interface ServerCommand {
   readonly command: string;
   readonly words: readonly string[];
@@ -82,6 +94,11 @@ export class ServerProcess {
       ...(uid === undefined ? {} : { uid }),
       ...(gid === undefined ? {} : { gid }),
     });
+    const { pid } = child;
+    if (pid !== undefined) {
+      running.add(pid);
+      child.once('exit', () => running.delete(pid));
+    }
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
         this.#output = (this.#output + text).slice(-MAX_OUTPUT_CHARS);
