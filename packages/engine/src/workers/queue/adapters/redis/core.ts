@@ -71,10 +71,13 @@ export class RedisCore {
 
   /**
    * Stores the end of a lease, for as long as it takes; whether a lost answer meant success, the lease
-   * number tells. Answers undefined when this engine stopped first.
+   * number tells. Answers undefined when this engine stopped first, 0 when the lease is another's.
+   *
+   * @param lease - once it is known to be lost nothing is asked: a server that lost its last moments gives their
+   * numbers out again, and this would be the end of another job
    */
-  async persist(script: RedisScript, args: readonly (string | number)[]): Promise<unknown> {
-    const work = this.#persist(script, args);
+  async persist(script: RedisScript, args: readonly (string | number)[], lease?: RedisLease): Promise<unknown> {
+    const work = this.#persist(script, args, lease);
     this.#settling.add(work);
     try {
       return await work;
@@ -134,8 +137,13 @@ export class RedisCore {
     );
   }
 
-  async #persist(script: RedisScript, args: readonly (string | number)[]): Promise<unknown> {
+  async #persist(
+    script: RedisScript,
+    args: readonly (string | number)[],
+    lease: RedisLease | undefined,
+  ): Promise<unknown> {
     for (let told = false; ; told = true) {
+      if (lease?.lost === true) return 0;
       try {
         return await this.run(script, args);
       } catch (error) {

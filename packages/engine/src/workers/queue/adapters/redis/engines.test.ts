@@ -5,6 +5,7 @@ import type { Lease, Line } from '../index.js';
 import { House } from '../suite/index.js';
 import { DEFAULT_LEASE_MS } from './config.js';
 import { redisStore, type RedisStore } from './fixtures/store.js';
+import type { RedisLease } from './line.js';
 
 describe.skipIf(redisServerProgram === undefined)('two engines on one Redis (needs redis-server)', () => {
   let server: RedisServer;
@@ -144,5 +145,25 @@ describe.skipIf(redisServerProgram === undefined)('two engines on one Redis (nee
     await store.pass(1_500);
     expect((await a.broker.lookup?.(receipt))?.state).toBe('expired');
     expect((await a.broker.accept(line, a.job(3, { extras: { uniqueKey: 'k' } }))).deduplicated).toBe(false);
+  });
+
+  it('end no job by the number of one that the server has lost', async () => {
+    const line = await a.queue();
+    await a.accept(line, 'lost');
+    const lost = (await a.lease(line)) as RedisLease;
+    const counters = (await server.command('KEYS', '*:ids')).match(/\{suite\d+\}:ids/g) ?? [];
+    const back = await store.cut?.();
+    await server.command('FLUSHALL');
+    await back?.();
+    await waitFor(() => a.broker.health().state === 'ready');
+    // As after a crash that took the last moments: the numbers of then are given out again.
+    for (const counter of counters) await server.command('SET', counter, String(Number(lost.id) - 1));
+    const receipt = await a.accept(line, 'new');
+    const lease = (await a.lease(line)) as RedisLease;
+    expect([lease.id, lease.number]).toEqual([lost.id, lost.number]);
+    await a.broker.settle(lost, { kind: 'done' });
+    expect(await b.broker.lookup?.(receipt)).toMatchObject({ state: 'running' });
+    await a.broker.settle(lease, { kind: 'done' });
+    expect(await a.broker.lookup?.(receipt)).toMatchObject({ state: 'done' });
   });
 });

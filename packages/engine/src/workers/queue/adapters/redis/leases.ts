@@ -28,22 +28,26 @@ export class Leases {
     let kept: unknown;
     switch (decision.kind) {
       case 'done':
-        kept = await core.persist(core.scripts.done, held);
+        kept = await core.persist(core.scripts.done, held, lease);
         break;
       case 'release':
-        kept = await core.persist(core.scripts.postpone, [...held, decision.delayMs, 0]);
+        kept = await core.persist(core.scripts.postpone, [...held, decision.delayMs, 0], lease);
         break;
       case 'postpone': {
         const { delayMs, attempts, lost, failures } = decision;
         const text = failures.length === 0 ? '' : JSON.stringify(failures);
-        kept = await core.persist(core.scripts.postpone, [...held, Math.round(delayMs), 0, attempts, lost, text]);
+        kept = await core.persist(
+          core.scripts.postpone,
+          [...held, Math.round(delayMs), 0, attempts, lost, text],
+          lease,
+        );
         Object.assign(job, { attempts, lost, failures, redelivered: true });
         break;
       }
       case 'dead': {
         const { attempts, failures, error, code } = decision;
         const text = JSON.stringify(failures);
-        kept = await core.persist(core.scripts.dead, [...held, attempts, text, error, code, core.receiptHead()]);
+        kept = await core.persist(core.scripts.dead, [...held, attempts, text, error, code, core.receiptHead()], lease);
         if (typeof kept === 'number' && kept > 0) this.#countDead(line, kept);
       }
     }
