@@ -4,6 +4,7 @@
  *
  * Hot path (`accept`): one row of a multi-row INSERT, no parse of a payload.
  */
+import { TrineError } from '@trine/protocol';
 import type { JobExtras } from '../../job.js';
 import { queueFull } from '../../errors.js';
 import type { Accepted, NewJob, NewJobExtras } from '../index.js';
@@ -190,7 +191,8 @@ export class Intake {
         left.length === arrivals.length ? text : JSON.stringify(left.map(({ row }) => row)),
       ]);
       const stored = new Set(rows.map(({ receipt }) => receipt));
-      for (const { row, chosen } of arrivals) {
+      for (const { line, row, chosen } of arrivals) {
+        if (!chosen && !again && !stored.has(row.receipt)) throw notStored(line);
         const known = chosen && !again && !stored.has(row.receipt);
         owners.set(row.receipt, known ? row.receipt : null);
       }
@@ -211,6 +213,14 @@ export class Intake {
       }),
     );
   }
+}
+
+/** Its receipt is new, so only its line can be missing. */
+function notStored(line: PgLine): TrineError {
+  const message =
+    `queue '${line.name}' is not in PostgreSQL any more: someone deleted it from the table lines. ` +
+    'It is made again within seconds: enqueue again then';
+  return new TrineError('storage_refused', message, { retryable: true });
 }
 
 /** What stays with the job after it was accepted. */

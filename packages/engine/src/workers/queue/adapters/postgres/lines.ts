@@ -73,7 +73,7 @@ export class Lines {
     this.#leases = leases;
   }
 
-  /** Reads what other engines may have changed. */
+  /** Reads what other engines may have changed. A queue of this engine that someone deleted is made again. */
   async load(query: Query): Promise<void> {
     const core = this.#core;
     const seen = new Set<PgLine>();
@@ -91,6 +91,8 @@ export class Lines {
       if (resumed) core.events.ready(line);
       else if (line.paused) void this.#leases.giveBack(line);
     }
+    const gone = [...this.#configured].filter(([name]) => !seen.has(core.line(queueSpec(name))));
+    for (const [name, id] of await this.#store(query, new Map(gone))) seen.add(core.line(queueSpec(name), id));
     for (const line of [...core.lines.values()]) if (line.id !== undefined && !seen.has(line)) core.drop(line);
   }
 

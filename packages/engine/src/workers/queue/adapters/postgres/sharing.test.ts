@@ -57,6 +57,18 @@ describe.skipIf(missing !== undefined)(title, () => {
       expect([...seen].sort()).toEqual([...sent].sort());
     });
 
+    it('answer no receipt for a queue that was deleted there, and make it again', async () => {
+      const [lineA] = await both();
+      await a.accept(lineA, 'before');
+      expect(await a.drain(lineA, 1)).toEqual(['before']);
+      await sql('DELETE FROM trine.lines');
+      await expect(a.accept(lineA, 'nowhere')).rejects.toThrow("queue 'q' is not in PostgreSQL any more");
+      expect(await sql('SELECT count(*) FROM trine.jobs')).toBe('0');
+      await store.pass(POLL_EVERY_MS);
+      await waitFor(() => a.accept(lineA, 'after'));
+      expect(await a.drain(lineA, 1)).toEqual(['after']);
+    });
+
     it('lease only what is live on them', async () => {
       const [lineA, lineB] = await both();
       a.functions.add('only-a');
