@@ -69,6 +69,9 @@ BEGIN
   FOR v_job IN SELECT value FROM json_array_elements(p_jobs) LOOP
     receipt := v_job->>'receipt';
     taken_by := NULL;
+    IF NOT EXISTS (SELECT FROM trine.lines WHERE id = (v_job->>'line')::bigint) THEN
+      RAISE EXCEPTION 'the queue is not in PostgreSQL any more: someone deleted it from the table lines' USING ERRCODE = '22023';
+    END IF;
     IF v_job->>'key' IS NOT NULL THEN
       taken_by := trine.take_unique((v_job->>'line')::bigint, v_job->>'key', receipt,
         trine.now_ms() + (v_job->>'keyMs')::bigint);

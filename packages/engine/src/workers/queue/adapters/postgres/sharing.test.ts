@@ -63,6 +63,8 @@ describe.skipIf(missing !== undefined)(title, () => {
       expect(await a.drain(lineA, 1)).toEqual(['before']);
       await sql('DELETE FROM trine.lines');
       await expect(a.accept(lineA, 'nowhere')).rejects.toThrow("queue 'q' is not in PostgreSQL any more");
+      const unique = a.accept(lineA, 'nowhere', { extras: { uniqueKey: 'k' } });
+      await expect(unique).rejects.toThrow('is not in PostgreSQL any more');
       expect(await sql('SELECT count(*) FROM trine.jobs')).toBe('0');
       await store.pass(POLL_EVERY_MS);
       await waitFor(() => a.accept(lineA, 'after'));
