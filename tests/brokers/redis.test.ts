@@ -185,6 +185,7 @@ describe.skipIf(redisServerProgram === undefined)('the queue on Redis (needs red
     engine.client.registerFunction('test::job', (data: unknown) => (seen.push(data), null));
     const { details } = await engine.health();
     expect(details.state).toBe('unreachable');
+    expect(details.durability).toBeUndefined(); // nobody knows yet
     expect(details.detail).toContain('does not accept the user name or password of redis_url');
     await expect(engine.enqueue(1)).rejects.toMatchObject({
       code: 'enqueue_error',

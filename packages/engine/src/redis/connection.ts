@@ -39,6 +39,7 @@ const PROBE = redisScript('probe', 'return 1');
 export interface RedisHealth {
   readonly state: 'ready' | 'degraded' | 'unreachable';
   readonly detail?: string | undefined;
+  /** undefined: its settings were not read yet. */
   readonly durability: 'full' | 'relaxed' | undefined;
 }
 
@@ -79,6 +80,7 @@ export class RedisConnection implements RedisSession {
   #refusal: string | undefined;
   /** What breaks the promise that nothing is lost. */
   #relaxed: string | undefined;
+  #durability: RedisHealth['durability'];
   #listening = false;
   #told = false;
   #probing: Timer | undefined;
@@ -138,7 +140,7 @@ export class RedisConnection implements RedisSession {
   }
 
   health(): RedisHealth {
-    const durability = this.#relaxed === undefined ? ('full' as const) : ('relaxed' as const);
+    const durability = this.#durability;
     if (this.#state !== 'ready') {
       return {
         state: 'unreachable',
@@ -270,6 +272,7 @@ export class RedisConnection implements RedisSession {
       if (relaxed !== undefined && relaxed !== this.#relaxed)
         log.warn(`Redis may lose what it accepted: ${relaxed}`, { worker });
       this.#relaxed = relaxed;
+      this.#durability = relaxed === undefined ? 'full' : 'relaxed';
       this.#state = 'ready';
       this.#fault = undefined;
       this.#refusal = undefined;

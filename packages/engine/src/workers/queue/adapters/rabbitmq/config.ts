@@ -9,6 +9,10 @@ export const rabbitConfig = z.strictObject({
   amqp_url: z
     .string()
     .regex(/^amqps?:\/\//, 'must start with amqp:// or amqps://')
+    .refine(
+      (text) => URL.canParse(text),
+      'is no URL: write / as %2F, # as %23, ? as %3F and @ as %40 in a user or password',
+    )
     .default(DEFAULT_AMQP_URL)
     .describe('Address of the server: `amqp://USER:PASSWORD@HOST:PORT/VHOST`, `amqps://` for TLS.'),
   max_attempts: z
