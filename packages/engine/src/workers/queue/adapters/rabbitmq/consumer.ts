@@ -20,7 +20,7 @@ import type { Lease } from '../index.js';
 import { AGAIN_MS, type RabbitCore } from './core.js';
 import { Hand, type Delivery } from './hand.js';
 import type { RabbitLine } from './line.js';
-import { decode, UNREADABLE } from './message.js';
+import { decode, publishNumber, UNREADABLE } from './message.js';
 import { levelFor } from './names.js';
 
 /** Jobs of a line in order that one engine has at hand: groups that wait must not keep others away. */
@@ -278,7 +278,7 @@ export class LineConsumer {
 
   #rememberEnd(delivery: Delivery, decision: Decision): void {
     if (decision.kind === 'release') return;
-    const key = keyOf(delivery.message);
+    const key = publishNumber(delivery.message);
     if (key === '') return;
     this.#ends.delete(key);
     this.#ends.set(key, decision);
@@ -409,7 +409,7 @@ export class LineConsumer {
     const decoded = decode(message, line, this.#core.seq(), config.max_attempts, host.clock.now());
     const job = { ...decoded.job, extras: this.#bounded(decoded.job.extras) };
     const delivery: Delivery = { message, channel, job, decoded, dueAt: 0, timer: undefined, end: undefined };
-    const end = message.fields.redelivered ? this.#ends.get(keyOf(message)) : undefined;
+    const end = message.fields.redelivered ? this.#ends.get(publishNumber(message)) : undefined;
     if (end?.kind === 'postpone' && line.serial) {
       // It failed here before its channel ended: it waits again, its attempts are not forgotten.
       const { attempts, lost, failures } = end;
@@ -461,10 +461,4 @@ export class LineConsumer {
     this.hand.clear();
     return true;
   }
-}
-
-/** A publish has a number that no other has; messages of other programs have none. */
-function keyOf(message: ConsumeMessage): string {
-  const id: unknown = message.properties.correlationId;
-  return typeof id === 'string' ? id : '';
 }

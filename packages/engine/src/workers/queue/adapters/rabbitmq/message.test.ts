@@ -1,7 +1,7 @@
 import type { ConsumeMessage } from 'amqplib';
 import { describe, expect, it } from 'vitest';
 import type { LineSpec } from '../index.js';
-import { decode, encode, type Encoded, type Outgoing } from './message.js';
+import { decode, encode, publishNumber, type Encoded, type Outgoing } from './message.js';
 
 const QUEUE = { kind: 'queue', name: 'q', namespace: '', functionId: '', settings: undefined } as const;
 const NOW = 1_000;
@@ -82,6 +82,16 @@ describe('a message of another program', () => {
       job: { data: '"{"' },
     });
     expect(read(other('{}')).unreadable).toBe('it has no header function_id');
+  });
+
+  it('is not known by its correlation id: the end of one would be taken for that of others', () => {
+    const named = (from: ConsumeMessage): ConsumeMessage =>
+      ({ ...from, properties: { ...from.properties, correlationId: 'order-7' } }) as ConsumeMessage;
+    expect(publishNumber(named(other('{"a":1}', { function_id: 'g' })))).toBe('');
+    expect(publishNumber(named(message(encode(job))))).toBe('order-7');
+    expect(publishNumber(named(message(encode({ ...job, metadata: JSON.stringify('x'.repeat(20_000)) }))))).toBe(
+      'order-7',
+    );
   });
 
   it('cannot do harm by saying that it is ours: an error would end the connection at each delivery', () => {

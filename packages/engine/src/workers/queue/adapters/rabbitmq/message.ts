@@ -115,6 +115,16 @@ function pack(
   };
 }
 
+/**
+ * The number of a publish of ours, which no other has; '' for a message of another program, whose correlation id may be
+ * that of many.
+ */
+export function publishNumber({ properties }: Message): string {
+  const headers = (properties.headers ?? {}) as Readonly<Record<string, unknown>>;
+  const isOurs = 'x-trine' in headers || 'x-trine-at' in headers;
+  return isOurs ? (textOf(properties.correlationId) ?? '') : '';
+}
+
 export interface Decoded extends Carried {
   readonly job: Job;
   /** Why it cannot be run: another program put it there. */
