@@ -194,6 +194,35 @@ describe.skipIf(RabbitServer.missing !== undefined)(
       await proxy.stop();
     });
 
+    it('runs each message of another program, whatever its correlation id and headers say', async () => {
+      const name = vhost();
+      const proxy = await CuttingProxy.start(server.port);
+      const own = await engine(`amqp://127.0.0.1:${proxy.port}/${name}`);
+      const line = await queue(own);
+      const { queue: target } = namesOf({ kind: 'queue', name: 'q', namespace: '', functionId: '' });
+      const client = await amqplib.connect(server.url(name));
+      const channel = await client.createConfirmChannel();
+      for (const n of [1, 2]) {
+        channel.sendToQueue(target, Buffer.from(`{"n":${n}}`), {
+          correlationId: 'order-7',
+          headers: { function_id: 'f' },
+        });
+      }
+      channel.sendToQueue(target, Buffer.from('{"n":3}'), { headers: { function_id: 'f', 'x-trine': '{' } });
+      await channel.waitForConfirms();
+      await client.close();
+      const first = await waitFor(() => own.broker.reserve(line));
+      proxy.cut();
+      await waitFor(() => own.broker.health().state === 'unreachable');
+      await own.broker.settle(first, { kind: 'done' });
+      await isReady(own);
+      const seen = new Set<unknown>();
+      while (seen.size < 3) seen.add((await drain(own, line, 1)).map((data) => JSON.stringify(data)).join());
+      expect(own.told.join('')).not.toContain('JSON');
+      await own.broker.stop();
+      await proxy.stop();
+    });
+
     it('uses a classic queue of the reference with a warning that says how to migrate', async () => {
       const url = server.url(vhost());
       const names = namesOf({ kind: 'queue', name: 'q', namespace: '', functionId: '' });
