@@ -85,8 +85,10 @@ describe('a message of another program', () => {
   });
 
   it('is not known by its correlation id: the end of one would be taken for that of others', () => {
-    const named = (from: ConsumeMessage): ConsumeMessage =>
-      ({ ...from, properties: { ...from.properties, correlationId: 'order-7' } }) as ConsumeMessage;
+    const named = (from: ConsumeMessage): ConsumeMessage => ({
+      ...from,
+      properties: { ...from.properties, correlationId: 'order-7' },
+    });
     expect(publishNumber(named(other('{"a":1}', { function_id: 'g' })))).toBe('');
     expect(publishNumber(named(message(encode(job))))).toBe('order-7');
     expect(publishNumber(named(message(encode({ ...job, metadata: JSON.stringify('x'.repeat(20_000)) }))))).toBe(
