@@ -124,8 +124,9 @@ export class Registry {
               active = true;
               this.#mark(end).catch(fail);
             }
-            const body = JSON.parse(message.content.toString()) as
-              { readonly mark?: string; readonly at: number } | Entry;
+            const body = readBody(message.content);
+            // Of somebody else: it stays where it is, and says nothing to us.
+            if (body === undefined) return;
             if (!('mark' in body)) return keep(stored, body as Entry, message);
             if (body.mark === hello || body.mark === end || this.#clock.now() - body.at > STALE_MARK_MS)
               marks.push(message);
@@ -208,4 +209,17 @@ function keep(stored: Map<string, Stored>, entry: Entry, message: ConsumeMessage
 
 export function keyOf({ kind, name, namespace, functionId }: LineSpec): string {
   return `${kind}\u0000${name}\u0000${namespace}\u0000${functionId}`;
+}
+
+/** One message of the registry; undefined for what none of our engines wrote. */
+export function readBody(content: Buffer): { readonly mark: string; readonly at: number } | Entry | undefined {
+  let body: unknown;
+  try {
+    body = JSON.parse(content.toString());
+  } catch {
+    return undefined;
+  }
+  if (typeof body !== 'object' || body === null) return undefined;
+  if ('mark' in body) return body as { mark: string; at: number };
+  return 'kind' in body && 'name' in body && 'version' in body ? (body as Entry) : undefined;
 }

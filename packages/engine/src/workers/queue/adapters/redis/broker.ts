@@ -90,7 +90,7 @@ class RedisBroker implements Broker {
     this.#topics = new TopicStore(core, this.#fetcher);
     this.#intake = new Intake(core);
     this.#dead = new DeadStore(core);
-    core.reopen = () => this.#attach(core.connection);
+    core.reopen = () => this.#makeAgain(core.connection);
     this.#inspection = new Inspection(core, this.#fetcher, this.#topics);
   }
 
@@ -300,6 +300,15 @@ class RedisBroker implements Broker {
 
   /** A new connection, maybe to a server that knows nothing of us. */
   async #attach(session: RedisSession): Promise<void> {
+    await this.#makeAgain(session);
+    for (const line of this.#core.lines.values()) if (line.concurrency > 0) await this.#leases.reclaim(line, session);
+  }
+
+  /**
+   * Makes lines again where the server does not know them. Nothing is taken back here: on a connection that lives,
+   * leases may be on their way to us that we do not hold yet.
+   */
+  async #makeAgain(session: RedisSession): Promise<void> {
     const lines = [...this.#core.lines.values()];
     for (const line of lines) line.version = ''; // of another server, maybe
     await this.#leases.renew(session);
@@ -308,10 +317,7 @@ class RedisBroker implements Broker {
       lines.filter(({ rules }) => rules !== undefined),
       session,
     );
-    for (const line of lines) {
-      if (line.consumed) await this.#topics.renew(line, session);
-      if (line.concurrency > 0) await this.#leases.reclaim(line, session);
-    }
+    for (const line of lines) if (line.consumed) await this.#topics.renew(line, session);
   }
 
   async #open(lines: readonly RedisLine[], session: RedisSession): Promise<void> {
