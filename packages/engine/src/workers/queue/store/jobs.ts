@@ -1,5 +1,6 @@
 /** Jobs: taken in, postponed, gathered; and read page by page. */
 import type { Database, StoreTools } from '../../../storage/store-module.js';
+import { seqOf } from '../adapters/builtin/receipt.js';
 import { INSERT_JOB, INSERT_WITH_OPTIONS } from './inserts.js';
 import type { DueRow, JobRow, OptionsJob } from './rows.js';
 import { JOB_COLUMNS, JOBS } from './schema.js';
@@ -11,6 +12,13 @@ const MAX_PAGE_BYTES = 4 * 1024 * 1024;
 export function jobWrites(db: Database) {
   const insertJob = db.prepare(INSERT_JOB);
   const insertWithOptions = db.prepare(INSERT_WITH_OPTIONS);
+  // Rowid, then the indexes queue_jobs_lookup, queue_dead_receipt and queue_ended_receipt.
+  const hasJob = db.prepare(
+    'SELECT 1 FROM queue_jobs WHERE seq = ? AND receipt = ? UNION ALL SELECT 1 FROM queue_jobs WHERE lookup = ?',
+  );
+  const hasEnded = db.prepare(
+    'SELECT 1 FROM queue_dead WHERE receipt = @receipt UNION ALL SELECT 1 FROM queue_ended WHERE receipt = @receipt',
+  );
   // Primary key of queue_unique.
   const uniqueOwner = db.prepare('SELECT receipt, until FROM queue_unique WHERE line = ? AND key = ?');
   const takeUnique = db.prepare('INSERT OR REPLACE INTO queue_unique (line, key, receipt, until) VALUES (?, ?, ?, ?)');
@@ -22,11 +30,21 @@ export function jobWrites(db: Database) {
   const join = db.prepare('UPDATE queue_jobs SET lane = ? WHERE lane = ?');
   const regroup = db.prepare("UPDATE queue_jobs SET lane = ?, group_key = '' WHERE lane = ?");
 
-  /** @returns the receipt of the job that has the unique key already, or null when this one was stored */
+  function isWaiting(receipt: string): boolean {
+    return hasJob.get(seqOf(receipt), receipt, receipt) !== undefined;
+  }
+
+  /** @returns the receipt of the job that is there already, by its own receipt or its unique key, or null when this one was stored */
   function acceptWithOptions(job: OptionsJob, now: number): string | null {
+    if (job.lookup !== null && (isWaiting(job.lookup) || hasEnded.get({ receipt: job.lookup }) !== undefined)) {
+      return job.lookup;
+    }
     if (job.uniqueKey !== null) {
       const owner = uniqueOwner.get(job.line, job.uniqueKey) as { receipt: string; until: number | null } | undefined;
-      if (owner !== undefined && (owner.until === null || owner.until > now)) return owner.receipt;
+      // A job that went to the quarantine has left its key behind.
+      if (owner !== undefined && (owner.until === null ? isWaiting(owner.receipt) : owner.until > now)) {
+        return owner.receipt;
+      }
       takeUnique.run(job.line, job.uniqueKey, job.receipt, job.uniqueUntil);
     }
     insertWithOptions.run(

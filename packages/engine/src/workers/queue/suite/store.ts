@@ -70,7 +70,7 @@ export function queueStoreSuite(name: string, open: () => Promise<StoreUnderTest
       ...own,
     });
     const unique = (seq: number, own: Partial<OptionsJob> = {}): OptionsJob =>
-      options(seq, { options: '{"uniqueKey":"k"}', uniqueKey: 'k', ...own });
+      options(seq, { options: '{"uniqueKey":"k"}', uniqueKey: 'k', lookup: `r${seq}`, ...own });
     const bury = (seq: number, failedAt = NOW): Promise<unknown> =>
       write('deadLetter', seq, `id${seq}`, 3, '[]', 'it broke', 'broken', failedAt);
     const publish = (id: number, keepUntil: number | null, lines: readonly number[] = []): Promise<unknown> =>

@@ -140,6 +140,10 @@ export class Intake {
   }
 
   async #acceptWithOptions(line: BuiltinLine, job: NewJob): Promise<Accepted> {
+    // A client that says it again has its answer, also when the job is over.
+    if (job.receipt !== undefined && this.#core.ended.get(job.receipt) !== undefined) {
+      return { receipt: job.receipt, deduplicated: true };
+    }
     const full = this.#fullness(line, 1);
     if (full !== undefined) throw full;
     const prepared = this.#prepare(line, job);

@@ -129,9 +129,11 @@ export class Withdrawals {
         if (dropped.length > 0) {
           const seqs = dropped.map(({ seq }) => seq);
           lane.ending += dropped.length;
+          for (const seq of seqs) this.#windows.withdrawn.add(seq); // a lane that is gathered meanwhile is read from its start
           if (countExpired) await this.#core.commitEnd(line, 'expire', line.id, seqs);
           else await this.#core.commitEnd(line, 'endMany', seqs);
           lane.current.ending -= dropped.length;
+          for (const seq of seqs) void this.#settled(lane, seq);
           for (const job of dropped) {
             this.#core.record(line, job, state);
             this.#core.jobEnded(lane, job.data.length);
@@ -235,15 +237,18 @@ export class Withdrawals {
     const lane = from.current;
     const { seq } = row;
     if (this.#core.leases.has(seq)) return undefined;
-    if (lane.remove(seq) !== undefined || this.#delays.removeStored(row, lane)) return { lane, inMemory: true };
-    if (seq <= lane.cursor || seq > lane.last || this.#windows.withdrawn.has(seq)) return undefined;
-    this.#windows.withdrawn.add(seq);
-    return { lane, inMemory: false };
+    const { withdrawn } = this.#windows;
+    if (withdrawn.has(seq)) return undefined;
+    const inMemory = lane.remove(seq) !== undefined || this.#delays.removeStored(row, lane);
+    if (!inMemory && (seq <= lane.cursor || seq > lane.last)) return undefined;
+    // Also one from memory: if its lane lets go of the window before the commit, a page shows the job again.
+    withdrawn.add(seq);
+    return { lane, inMemory };
   }
 
   async #settled(lane: Lane, seq: number): Promise<void> {
     if (!this.#windows.withdrawn.has(seq)) return;
-    await lane.loaded(); // a read that began before the commit
+    await lane.current.loaded(); // a read that began before the commit
     this.#windows.withdrawn.delete(seq);
   }
 
