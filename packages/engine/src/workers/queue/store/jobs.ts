@@ -2,7 +2,7 @@
 import type { Database, StoreTools } from '../../../storage/store-module.js';
 import { seqOf } from '../adapters/builtin/receipt.js';
 import { INSERT_JOB, INSERT_WITH_OPTIONS } from './inserts.js';
-import type { DueRow, JobRow, OptionsJob } from './rows.js';
+import type { DueRow, ExpiryRow, JobRow, OptionsJob } from './rows.js';
 import { JOB_COLUMNS, JOBS } from './schema.js';
 import { soundness } from './soundness.js';
 
@@ -157,6 +157,11 @@ export function jobReads(db: Database, tools: StoreTools) {
     `SELECT seq, lane, due, delay FROM queue_jobs
      WHERE due IS NOT NULL AND (delay IS NULL) = ? AND (due, seq) > (?, ?) ORDER BY due, seq LIMIT ?`,
   );
+  // Index queue_jobs_expiry.
+  const expiries = db.prepare(
+    `SELECT seq, expires_at AS at FROM queue_jobs
+     WHERE expires_at IS NOT NULL AND (expires_at, seq) > (?, ?) ORDER BY expires_at, seq LIMIT ?`,
+  );
   // Index queue_jobs_due.
   const postponed = db.prepare(
     'SELECT seq, lane, due, delay FROM queue_jobs WHERE lane = ? AND seq > ? AND due IS NOT NULL ORDER BY seq LIMIT ?',
@@ -181,6 +186,11 @@ export function jobReads(db: Database, tools: StoreTools) {
     /** The next postponed jobs after one of them, by one of the clocks: 1 = the wall's. */
     due(wall: number, afterDue: number, afterSeq: number, limit: number): DueRow[] {
       return due.all(wall, afterDue, afterSeq, limit) as DueRow[];
+    },
+
+    /** The next jobs that expire after one of them. */
+    expiries(afterAt: number, afterSeq: number, limit: number): ExpiryRow[] {
+      return expiries.all(afterAt, afterSeq, limit) as ExpiryRow[];
     },
 
     /** Postponed jobs of a lane, by their number. */

@@ -220,4 +220,47 @@ describe('the builtin broker', () => {
       await under.remove();
     }
   });
+
+  it('ends many jobs that expire together, also over a restart, and those that expire before them', async () => {
+    const under = await store();
+    const house = await House.open(under);
+    try {
+      let line = await house.queue();
+      const accept = (count: number, expiresInMs: number): Promise<unknown> =>
+        house.broker.acceptMany!(
+          Array.from({ length: count }, (_, i) => ({
+            line,
+            job: house.job(i, { extras: { expiresAt: under.now() + expiresInMs } }),
+          })),
+        );
+      await accept(3, 1_000);
+      await house.drain(line, 3);
+      await accept(900, 5_000);
+      await accept(700, 6_000);
+      await accept(5, 3_600_000);
+      await house.restart();
+      line = await house.queue();
+      await house.accept(line, 'sooner', { extras: { expiresAt: under.now() + 2_000 } });
+      const waiting = async (count: number): Promise<unknown> =>
+        waitFor(
+          async () => {
+            await under.pass(0); // a timer that was set for what is over already
+            return (await house.broker.stats([line])).waiting === count;
+          },
+          { what: `${count} jobs wait` },
+        );
+      await under.pass(2_000);
+      await waiting(1_605);
+      await under.pass(3_000);
+      await waiting(705);
+      await under.pass(1_000);
+      await waiting(5);
+      await house.accept(line, 'later', { extras: { expiresAt: under.now() + 500 } });
+      await under.pass(500);
+      await waiting(5);
+    } finally {
+      await house.stop();
+      await under.remove();
+    }
+  });
 });

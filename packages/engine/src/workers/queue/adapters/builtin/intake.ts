@@ -206,7 +206,7 @@ export class Intake {
       this.#refused(lane, row.data.length);
       return { receipt: owner, deduplicated: true };
     }
-    if (extras?.expiresAt !== undefined) this.#withdrawals.expireAt(lane, row.seq, extras.expiresAt);
+    if (extras?.expiresAt !== undefined) this.#withdrawals.expireAt(row.seq, extras.expiresAt);
     if (row.due === null) this.accepted(lane, row.seq, row.receipt, job, extras);
     else this.#delays.add(lane, row.seq, row.due, row.delay === null, undefined);
     return { receipt: row.receipt, deduplicated: false };

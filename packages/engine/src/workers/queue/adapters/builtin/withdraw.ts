@@ -1,11 +1,10 @@
 /** Jobs that end without running: cancelled, expired, purged, or done after all by a late answer. */
-import { toErrorBody } from '@trine/protocol';
 import type { DueRow, EndedRow, Found, JobRow } from '../../store.js';
 import type { JobRecord, JobState, PurgeTarget } from '../index.js';
-import { Alarm, type Entry } from './alarm.js';
 import { bounds } from './bounds.js';
-import { failuresOf, isClosed, NO_FAILURES, type BuiltinCore, type BuiltinLease } from './core.js';
+import { failuresOf, NO_FAILURES, type BuiltinCore, type BuiltinLease } from './core.js';
 import type { Delays } from './delays.js';
+import { Expiries } from './expiries.js';
 import type { Lane } from './lane.js';
 import type { BuiltinLine } from './line.js';
 import { seqOf } from './receipt.js';
@@ -14,32 +13,27 @@ import type { Windows } from './window.js';
 /** Wait before a job that is neither here nor there is looked at again, in milliseconds. */
 const LOOK_AGAIN_MS = 10;
 
-interface Expiring extends Entry {
-  readonly lane: Lane;
-}
-
 export class Withdrawals {
   readonly #core: BuiltinCore;
   readonly #delays: Delays;
   readonly #windows: Windows;
-  #expiring: Alarm<Expiring>;
+  readonly #expiries: Expiries;
 
   constructor(core: BuiltinCore, delays: Delays, windows: Windows) {
     this.#core = core;
     this.#delays = delays;
     this.#windows = windows;
-    this.#expiring = this.#newAlarm();
+    this.#expiries = new Expiries(core, (seqs) => core.gate.run(() => this.#expire(seqs)));
   }
 
   /** What expires is told again. */
   forget(): void {
-    this.#expiring.stop();
-    this.#expiring = this.#newAlarm();
+    this.#expiries.forget();
   }
 
   /** @param at - wall clock, milliseconds */
-  expireAt(lane: Lane, seq: number, at: number): void {
-    this.#expiring.push({ due: at, seq, lane, dropped: false });
+  expireAt(seq: number, at: number): void {
+    this.#expiries.add(seq, at);
   }
 
   async find(receipt: string): Promise<Found | undefined> {
@@ -173,7 +167,7 @@ export class Withdrawals {
   }
 
   stop(): void {
-    this.#expiring.stop();
+    this.#expiries.stop();
   }
 
   async #purgeDelayed(line: BuiltinLine, state: JobState): Promise<number> {
@@ -200,34 +194,13 @@ export class Withdrawals {
     return ended;
   }
 
-  async #expire(due: readonly Expiring[]): Promise<void> {
-    try {
-      for (let i = 0; i < due.length; i += bounds.chunkJobs) {
-        const some = due.slice(i, i + bounds.chunkJobs);
-        await this.#core.gate.run(() => this.#expireSome(some));
-      }
-    } catch (error) {
-      if (isClosed(error)) return;
-      this.#core.host.log.error('expired jobs could not be ended', { error: toErrorBody(error).message });
-    }
-  }
-
-  async #expireSome(some: readonly Expiring[]): Promise<void> {
-    const rows = await this.#core.store.read<JobRow[]>(
-      'load',
-      some.map(({ seq }) => seq),
-    );
-    const lanes = new Map(some.map(({ seq, lane }) => [seq, lane]));
-    // One that runs is looked at again when it comes back.
-    for (const row of rows) await this.end((lanes.get(row.seq) as Lane).current, row, 'expired');
-  }
-
-  #newAlarm(): Alarm<Expiring> {
-    const { clock } = this.#core.host;
-    return new Alarm(
-      clock,
-      () => clock.now(),
-      (due) => void this.#expire(due),
+  async #expire(seqs: readonly number[]): Promise<void> {
+    const rows = await this.#core.store.read<JobRow[]>('load', seqs);
+    await Promise.all(
+      rows.map(async (row) => {
+        const lane = this.#laneOf(row);
+        if (lane !== undefined) await this.end(lane, row, 'expired');
+      }),
     );
   }
 
