@@ -263,4 +263,26 @@ describe('the builtin broker', () => {
       await under.remove();
     }
   });
+
+  it('does not count a damaged job for ever when the delayed ones are purged', async () => {
+    const under = await store();
+    const house = await House.open(under);
+    try {
+      const line = await house.queue();
+      const extras = { delayMs: 60_000 };
+      await house.accept(line, 'damaged', { extras });
+      await house.accept(line, 'sound', { extras });
+      const file = new Database(under.file);
+      expect(file.prepare('UPDATE queue_jobs SET crc = crc + 1 WHERE data = ?').run('"damaged"').changes).toBe(1);
+      file.close();
+      expect(await house.broker.purge?.(line, 'delayed')).toBe(1);
+      await under.pass(60_000);
+      const none = { waiting: 0, delayed: 0, running: 0 };
+      await waitFor(async () => (await house.broker.stats([line])).delayed === 0);
+      expect(await house.broker.stats([line])).toMatchObject(none);
+    } finally {
+      await house.stop();
+      await under.remove();
+    }
+  });
 });

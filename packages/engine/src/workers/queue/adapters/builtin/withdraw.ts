@@ -177,9 +177,14 @@ export class Withdrawals {
         const due = await this.#core.store.read<DueRow[]>('postponed', lane.id, after, bounds.chunkJobs);
         if (due.length === 0) break;
         after = (due.at(-1) as DueRow).seq;
-        const taken = due.filter((row) => this.#delays.removeStored(row, lane)).map(({ seq }) => seq);
+        // Read before they are taken: one that is damaged stays, until its time shows that it is gone.
+        const found = await this.#core.store.read<JobRow[]>(
+          'load',
+          due.map(({ seq }) => seq),
+        );
+        const rows = found.filter((row) => this.#delays.removeStored(row, lane));
+        const taken = rows.map(({ seq }) => seq);
         lane.current.ending += taken.length;
-        const rows = await this.#core.store.read<JobRow[]>('load', taken);
         await this.#core.commitEnd(line, 'endMany', taken);
         for (const seq of taken) this.#delays.left(seq);
         lane.current.ending -= taken.length;
