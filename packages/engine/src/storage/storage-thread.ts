@@ -186,7 +186,8 @@ export class StorageThread {
   #answered({ answers, batches, events }: FromThread): void {
     for (let i = 0; i < batches; i++) this.#waitingBytes -= this.#sentBytes.shift() ?? 0;
     if (this.#isPressed && this.#waitingBytes < RELIEF_BYTES) this.#press(false);
-    if (this.#isSlow && answers.length > 0) this.#setSlow(false);
+    // Also when all that it came to had been refused: nothing would be sent that it could answer.
+    if (this.#isSlow && (answers.length > 0 || batches > 0)) this.#setSlow(false);
     // Events first: what an answer says may rest on them.
     if (events !== undefined) for (const event of events) this.#options.onEvent(event);
     for (let i = 0; i < answers.length; i += ANSWER_WIDTH) {

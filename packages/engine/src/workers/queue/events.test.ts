@@ -66,6 +66,24 @@ describe('events of jobs', () => {
     expect(events.filter(({ function_id }) => function_id === 'watch')).toEqual([]);
   });
 
+  it('tell a queue and a topic of the same name apart', async () => {
+    engine.client.registerFunction('of-queue', () => undefined);
+    engine.client.registerFunction('of-topic', () => undefined);
+    await engine.client.registerTrigger({ type: 'durable:subscriber', function_id: 'of-topic', config: { topic: 'q' } })
+      .ready;
+    await watch({ queue: 'q', events: ['completed'] });
+    const other: Event[] = [];
+    engine.client.registerFunction('watch-topic', (event) => void other.push(event as Event));
+    const config = { topic: 'q', events: ['completed'] };
+    await engine.client.registerTrigger({ type: 'queue', function_id: 'watch-topic', config }).ready;
+    await engine.call('iii::durable::publish', { topic: 'q', data: 1 });
+    await waitFor(() => other.length === 1);
+    await engine.put('q', 'of-queue', 1);
+    await waitFor(() => events.length === 1);
+    expect(events).toMatchObject([{ function_id: 'of-queue' }]);
+    expect(other).toMatchObject([{ function_id: 'of-topic' }]);
+  });
+
   it('tell of a delivery without an answer', async () => {
     await watch({ events: ['stalled'] });
     const worker = engine.engine.worker('crasher');

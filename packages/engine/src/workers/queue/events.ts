@@ -31,7 +31,8 @@ const triggerConfig = z.object({
 interface Listener {
   readonly functionId: string;
   readonly namespace: string;
-  readonly name: string | undefined;
+  readonly queue: string | undefined;
+  readonly topic: string | undefined;
   readonly jobFunction: string | undefined;
   readonly events: ReadonlySet<JobEvent>;
 }
@@ -75,7 +76,8 @@ export class JobEvents {
     this.#listeners.set(trigger.id, {
       functionId: trigger.functionId,
       namespace: trigger.namespace,
-      name: topic ?? queue,
+      queue,
+      topic,
       jobFunction: function_id,
       events: new Set(events ?? EVENTS),
     });
@@ -88,8 +90,11 @@ export class JobEvents {
   #tell(event: JobEvent, lease: Lease, decision: Decision): void {
     const { job, line } = lease;
     let payload: Payload | undefined;
-    for (const { functionId, namespace, name, jobFunction, events } of this.#listeners.values()) {
-      if (!events.has(event) || (name !== undefined && name !== line.name)) continue;
+    for (const { functionId, namespace, queue, topic, jobFunction, events } of this.#listeners.values()) {
+      if (!events.has(event)) continue;
+      // A queue and a topic may have the same name.
+      const isNamed = queue !== undefined || topic !== undefined;
+      if (isNamed && (line.kind === 'queue' ? queue : topic) !== line.name) continue;
       if (jobFunction !== undefined && jobFunction !== job.functionId) continue;
       if (functionId === job.functionId && namespace === job.namespace) continue;
       payload ??= Payload.fromJson(`{${this.#head(event, lease, decision)}}`);

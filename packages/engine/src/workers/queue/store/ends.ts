@@ -39,9 +39,10 @@ export function endWrites(db: Database) {
     const message = deleteJob.get(seq) as number | null | undefined;
     if (message === undefined) return false;
     if (message !== null) {
-      const { refs, keepUntil } = unref.get(message) as { refs: number; keepUntil: number | null };
-      if (refs === 0 && keepUntil === null) deleteMessage.run(message);
-      else if (refs === 0) keepMessage.run(message);
+      // A damaged message is in the quarantine; who had read it before ends as usual.
+      const left = unref.get(message) as { refs: number; keepUntil: number | null } | undefined;
+      if (left?.refs === 0 && left.keepUntil === null) deleteMessage.run(message);
+      else if (left?.refs === 0) keepMessage.run(message);
     }
     return true;
   }

@@ -1,7 +1,8 @@
 /** Jobs: taken in, postponed, gathered; and read page by page. */
 import type { Database, StoreTools } from '../../../storage/store-module.js';
+import { seqOf } from '../adapters/builtin/receipt.js';
 import { INSERT_JOB, INSERT_WITH_OPTIONS } from './inserts.js';
-import type { DueRow, JobRow, OptionsJob } from './rows.js';
+import type { DueRow, ExpiryRow, JobRow, OptionsJob } from './rows.js';
 import { JOB_COLUMNS, JOBS } from './schema.js';
 import { soundness } from './soundness.js';
 
@@ -11,6 +12,13 @@ const MAX_PAGE_BYTES = 4 * 1024 * 1024;
 export function jobWrites(db: Database) {
   const insertJob = db.prepare(INSERT_JOB);
   const insertWithOptions = db.prepare(INSERT_WITH_OPTIONS);
+  // Rowid, then the indexes queue_jobs_lookup, queue_dead_receipt and queue_ended_receipt.
+  const hasJob = db.prepare(
+    'SELECT 1 FROM queue_jobs WHERE seq = ? AND receipt = ? UNION ALL SELECT 1 FROM queue_jobs WHERE lookup = ?',
+  );
+  const hasEnded = db.prepare(
+    'SELECT 1 FROM queue_dead WHERE receipt = @receipt UNION ALL SELECT 1 FROM queue_ended WHERE receipt = @receipt',
+  );
   // Primary key of queue_unique.
   const uniqueOwner = db.prepare('SELECT receipt, until FROM queue_unique WHERE line = ? AND key = ?');
   const takeUnique = db.prepare('INSERT OR REPLACE INTO queue_unique (line, key, receipt, until) VALUES (?, ?, ?, ?)');
@@ -22,11 +30,21 @@ export function jobWrites(db: Database) {
   const join = db.prepare('UPDATE queue_jobs SET lane = ? WHERE lane = ?');
   const regroup = db.prepare("UPDATE queue_jobs SET lane = ?, group_key = '' WHERE lane = ?");
 
-  /** @returns the receipt of the job that has the unique key already, or null when this one was stored */
+  function isWaiting(receipt: string): boolean {
+    return hasJob.get(seqOf(receipt), receipt, receipt) !== undefined;
+  }
+
+  /** @returns the receipt of the job that is there already, by its own receipt or its unique key, or null when this one was stored */
   function acceptWithOptions(job: OptionsJob, now: number): string | null {
+    if (job.lookup !== null && (isWaiting(job.lookup) || hasEnded.get({ receipt: job.lookup }) !== undefined)) {
+      return job.lookup;
+    }
     if (job.uniqueKey !== null) {
       const owner = uniqueOwner.get(job.line, job.uniqueKey) as { receipt: string; until: number | null } | undefined;
-      if (owner !== undefined && (owner.until === null || owner.until > now)) return owner.receipt;
+      // A job that went to the quarantine has left its key behind.
+      if (owner !== undefined && (owner.until === null ? isWaiting(owner.receipt) : owner.until > now)) {
+        return owner.receipt;
+      }
       takeUnique.run(job.line, job.uniqueKey, job.receipt, job.uniqueUntil);
     }
     insertWithOptions.run(
@@ -139,6 +157,11 @@ export function jobReads(db: Database, tools: StoreTools) {
     `SELECT seq, lane, due, delay FROM queue_jobs
      WHERE due IS NOT NULL AND (delay IS NULL) = ? AND (due, seq) > (?, ?) ORDER BY due, seq LIMIT ?`,
   );
+  // Index queue_jobs_expiry.
+  const expiries = db.prepare(
+    `SELECT seq, expires_at AS at FROM queue_jobs
+     WHERE expires_at IS NOT NULL AND (expires_at, seq) > (?, ?) ORDER BY expires_at, seq LIMIT ?`,
+  );
   // Index queue_jobs_due.
   const postponed = db.prepare(
     'SELECT seq, lane, due, delay FROM queue_jobs WHERE lane = ? AND seq > ? AND due IS NOT NULL ORDER BY seq LIMIT ?',
@@ -163,6 +186,11 @@ export function jobReads(db: Database, tools: StoreTools) {
     /** The next postponed jobs after one of them, by one of the clocks: 1 = the wall's. */
     due(wall: number, afterDue: number, afterSeq: number, limit: number): DueRow[] {
       return due.all(wall, afterDue, afterSeq, limit) as DueRow[];
+    },
+
+    /** The next jobs that expire after one of them. */
+    expiries(afterAt: number, afterSeq: number, limit: number): ExpiryRow[] {
+      return expiries.all(afterAt, afterSeq, limit) as ExpiryRow[];
     },
 
     /** Postponed jobs of a lane, by their number. */

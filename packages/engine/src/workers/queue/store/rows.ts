@@ -106,12 +106,19 @@ export type DueRow = {
   readonly delay: number | null;
 };
 
+/** When a job expires, wall clock. */
+export type ExpiryRow = {
+  readonly seq: number;
+  readonly at: number;
+};
+
 export type Snapshot = {
   readonly lastSeq: number;
   readonly lastLane: number;
   readonly lines: readonly LineRow[];
   readonly lanes: readonly LaneRow[];
-  readonly expiring: readonly { readonly seq: number; readonly lane: number; readonly at: number }[];
+  /** When the first job expires, wall clock. */
+  readonly firstExpiry: number | null;
   /** Since when messages of a topic are kept for a replay, wall clock. */
   readonly kept: readonly { readonly topic: string; readonly since: number }[];
   readonly dead: readonly { readonly line: number; readonly count: number }[];

@@ -19,7 +19,8 @@ export function snapshotReads(db: Database) {
      LEFT JOIN (SELECT lane, count(*) AS delayed FROM queue_jobs INDEXED BY queue_jobs_due WHERE due IS NOT NULL GROUP BY lane) d
        ON d.lane = l.lane ORDER BY l.first`,
   );
-  const expiring = db.prepare('SELECT seq, lane, expires_at AS at FROM queue_jobs WHERE expires_at IS NOT NULL');
+  // Index queue_jobs_expiry.
+  const firstExpiry = db.prepare('SELECT min(expires_at) FROM queue_jobs WHERE expires_at IS NOT NULL').pluck();
   const kept = db.prepare('SELECT topic, kept_since AS since FROM queue_topics');
   const dead = db.prepare('SELECT line, count(*) AS count FROM queue_dead GROUP BY line');
   const heldCounts = db.prepare(
@@ -33,7 +34,7 @@ export function snapshotReads(db: Database) {
         lastLane: (lastLane.get() as number | null) ?? 0,
         lines: lines.all() as LineRow[],
         lanes: lanes.all() as LaneRow[],
-        expiring: expiring.all() as Snapshot['expiring'],
+        firstExpiry: firstExpiry.get() as number | null,
         kept: kept.all() as Snapshot['kept'],
         dead: dead.all() as Snapshot['dead'],
         held: heldCounts.all() as Snapshot['held'],

@@ -70,7 +70,7 @@ export function queueStoreSuite(name: string, open: () => Promise<StoreUnderTest
       ...own,
     });
     const unique = (seq: number, own: Partial<OptionsJob> = {}): OptionsJob =>
-      options(seq, { options: '{"uniqueKey":"k"}', uniqueKey: 'k', ...own });
+      options(seq, { options: '{"uniqueKey":"k"}', uniqueKey: 'k', lookup: `r${seq}`, ...own });
     const bury = (seq: number, failedAt = NOW): Promise<unknown> =>
       write('deadLetter', seq, `id${seq}`, 3, '[]', 'it broke', 'broken', failedAt);
     const publish = (id: number, keepUntil: number | null, lines: readonly number[] = []): Promise<unknown> =>
@@ -159,6 +159,23 @@ export function queueStoreSuite(name: string, open: () => Promise<StoreUnderTest
       expect(seqs(await read('due', 0, NOW + 10, 2, 2))).toEqual([3, 4]);
       expect(seqs(await read('due', 0, NOW + 10, 3, 9))).toEqual([4, 1]);
       expect(seqs(await read('postponed', LANE, 1, 2))).toEqual([2, 3]);
+    });
+
+    it('tells which jobs expire next, page by page', async () => {
+      expect((await snapshot()).firstExpiry).toBeNull();
+      for (const [seq, expiresAt] of [
+        [1, NOW + 30],
+        [2, NOW + 10],
+        [3, NOW + 10],
+        [4, null],
+      ] as const)
+        await write('acceptWithOptions', options(seq, { expiresAt }), NOW);
+      expect((await snapshot()).firstExpiry).toBe(NOW + 10);
+      expect(await read('expiries', -1, -1, 2)).toEqual([
+        { seq: 2, at: NOW + 10 },
+        { seq: 3, at: NOW + 10 },
+      ]);
+      expect(await read('expiries', NOW + 10, 3, 2)).toEqual([{ seq: 1, at: NOW + 30 }]);
     });
 
     it('gives a unique key to one job until that ends, or for its time', async () => {

@@ -6,7 +6,7 @@ import type { Clock, Timer } from '../../../../core/clock.js';
 import { DueHeap, type Due } from './due-heap.js';
 
 /** Longest sleep, in milliseconds. */
-const MAX_SLEEP_MS = 60_000;
+export const MAX_SLEEP_MS = 60_000;
 /** Entries that were given up before the heap is cleaned of them. */
 const CLEAN_AT = 1_000;
 

@@ -140,6 +140,10 @@ export class Intake {
   }
 
   async #acceptWithOptions(line: BuiltinLine, job: NewJob): Promise<Accepted> {
+    // A client that says it again has its answer, also when the job is over.
+    if (job.receipt !== undefined && this.#core.ended.get(job.receipt) !== undefined) {
+      return { receipt: job.receipt, deduplicated: true };
+    }
     const full = this.#fullness(line, 1);
     if (full !== undefined) throw full;
     const prepared = this.#prepare(line, job);
@@ -202,7 +206,7 @@ export class Intake {
       this.#refused(lane, row.data.length);
       return { receipt: owner, deduplicated: true };
     }
-    if (extras?.expiresAt !== undefined) this.#withdrawals.expireAt(lane, row.seq, extras.expiresAt);
+    if (extras?.expiresAt !== undefined) this.#withdrawals.expireAt(row.seq, extras.expiresAt);
     if (row.due === null) this.accepted(lane, row.seq, row.receipt, job, extras);
     else this.#delays.add(lane, row.seq, row.due, row.delay === null, undefined);
     return { receipt: row.receipt, deduplicated: false };

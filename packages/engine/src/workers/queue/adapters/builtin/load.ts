@@ -39,10 +39,7 @@ export function load(
     line.bytes += row.bytes;
     lanes.set(row.lane, lane);
   }
-  for (const { seq, lane, at } of snapshot.expiring) {
-    const own = lanes.get(lane);
-    if (own !== undefined) withdrawals.expireAt(own, seq, at);
-  }
+  if (snapshot.firstExpiry !== null) withdrawals.expireAt(-1, snapshot.firstExpiry);
   for (const { topic, since } of snapshot.kept) topics.keptSince.set(topic, since);
   for (const { topic, count, bytes } of snapshot.held) topics.held.set(topic, { count, bytes });
   return parts;

@@ -351,8 +351,11 @@ export class TopicStore {
       for (;;) {
         const { maxBacklog, maxBacklogBytes } = line.settings as SubscriptionSettings;
         const tooMany = line.waiting - maxBacklog;
-        if (tooMany <= 0 && line.bytes <= maxBacklogBytes) break;
-        const count = await this.#withdrawals.dropOldest(line, Math.max(1, tooMany), 'expired', true);
+        const tooLarge = line.bytes - maxBacklogBytes;
+        if (tooMany <= 0 && tooLarge <= 0) break;
+        // Half of what their average size says: one at a time falls behind who publishes, and too many must not go.
+        const byBytes = Math.floor(tooLarge / (line.bytes / Math.max(1, line.jobs)) / 2);
+        const count = await this.#withdrawals.dropOldest(line, Math.max(1, tooMany, byBytes), 'expired', true);
         if (count === 0) break;
         expired += count;
       }

@@ -8,7 +8,7 @@ import type { BuiltinLine } from './line.js';
 
 export class Windows {
   readonly #core: BuiltinCore;
-  /** Stored jobs that are being withdrawn: a page may still show them. */
+  /** Jobs that are being withdrawn: until that is committed, a page may still show them. */
   readonly withdrawn = new Set<number>();
 
   constructor(core: BuiltinCore) {

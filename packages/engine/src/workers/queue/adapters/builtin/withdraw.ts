@@ -1,11 +1,10 @@
 /** Jobs that end without running: cancelled, expired, purged, or done after all by a late answer. */
-import { toErrorBody } from '@trine/protocol';
 import type { DueRow, EndedRow, Found, JobRow } from '../../store.js';
 import type { JobRecord, JobState, PurgeTarget } from '../index.js';
-import { Alarm, type Entry } from './alarm.js';
 import { bounds } from './bounds.js';
-import { failuresOf, isClosed, NO_FAILURES, type BuiltinCore, type BuiltinLease } from './core.js';
+import { failuresOf, NO_FAILURES, type BuiltinCore, type BuiltinLease } from './core.js';
 import type { Delays } from './delays.js';
+import { Expiries } from './expiries.js';
 import type { Lane } from './lane.js';
 import type { BuiltinLine } from './line.js';
 import { seqOf } from './receipt.js';
@@ -14,32 +13,27 @@ import type { Windows } from './window.js';
 /** Wait before a job that is neither here nor there is looked at again, in milliseconds. */
 const LOOK_AGAIN_MS = 10;
 
-interface Expiring extends Entry {
-  readonly lane: Lane;
-}
-
 export class Withdrawals {
   readonly #core: BuiltinCore;
   readonly #delays: Delays;
   readonly #windows: Windows;
-  #expiring: Alarm<Expiring>;
+  readonly #expiries: Expiries;
 
   constructor(core: BuiltinCore, delays: Delays, windows: Windows) {
     this.#core = core;
     this.#delays = delays;
     this.#windows = windows;
-    this.#expiring = this.#newAlarm();
+    this.#expiries = new Expiries(core, (seqs) => core.gate.run(() => this.#expire(seqs)));
   }
 
   /** What expires is told again. */
   forget(): void {
-    this.#expiring.stop();
-    this.#expiring = this.#newAlarm();
+    this.#expiries.forget();
   }
 
   /** @param at - wall clock, milliseconds */
-  expireAt(lane: Lane, seq: number, at: number): void {
-    this.#expiring.push({ due: at, seq, lane, dropped: false });
+  expireAt(seq: number, at: number): void {
+    this.#expiries.add(seq, at);
   }
 
   async find(receipt: string): Promise<Found | undefined> {
@@ -129,9 +123,11 @@ export class Withdrawals {
         if (dropped.length > 0) {
           const seqs = dropped.map(({ seq }) => seq);
           lane.ending += dropped.length;
+          for (const seq of seqs) this.#windows.withdrawn.add(seq); // a lane that is gathered meanwhile is read from its start
           if (countExpired) await this.#core.commitEnd(line, 'expire', line.id, seqs);
           else await this.#core.commitEnd(line, 'endMany', seqs);
           lane.current.ending -= dropped.length;
+          for (const seq of seqs) void this.#settled(lane, seq);
           for (const job of dropped) {
             this.#core.record(line, job, state);
             this.#core.jobEnded(lane, job.data.length);
@@ -171,7 +167,7 @@ export class Withdrawals {
   }
 
   stop(): void {
-    this.#expiring.stop();
+    this.#expiries.stop();
   }
 
   async #purgeDelayed(line: BuiltinLine, state: JobState): Promise<number> {
@@ -181,9 +177,14 @@ export class Withdrawals {
         const due = await this.#core.store.read<DueRow[]>('postponed', lane.id, after, bounds.chunkJobs);
         if (due.length === 0) break;
         after = (due.at(-1) as DueRow).seq;
-        const taken = due.filter((row) => this.#delays.removeStored(row, lane)).map(({ seq }) => seq);
+        // Read before they are taken: one that is damaged stays, until its time shows that it is gone.
+        const found = await this.#core.store.read<JobRow[]>(
+          'load',
+          due.map(({ seq }) => seq),
+        );
+        const rows = found.filter((row) => this.#delays.removeStored(row, lane));
+        const taken = rows.map(({ seq }) => seq);
         lane.current.ending += taken.length;
-        const rows = await this.#core.store.read<JobRow[]>('load', taken);
         await this.#core.commitEnd(line, 'endMany', taken);
         for (const seq of taken) this.#delays.left(seq);
         lane.current.ending -= taken.length;
@@ -198,34 +199,13 @@ export class Withdrawals {
     return ended;
   }
 
-  async #expire(due: readonly Expiring[]): Promise<void> {
-    try {
-      for (let i = 0; i < due.length; i += bounds.chunkJobs) {
-        const some = due.slice(i, i + bounds.chunkJobs);
-        await this.#core.gate.run(() => this.#expireSome(some));
-      }
-    } catch (error) {
-      if (isClosed(error)) return;
-      this.#core.host.log.error('expired jobs could not be ended', { error: toErrorBody(error).message });
-    }
-  }
-
-  async #expireSome(some: readonly Expiring[]): Promise<void> {
-    const rows = await this.#core.store.read<JobRow[]>(
-      'load',
-      some.map(({ seq }) => seq),
-    );
-    const lanes = new Map(some.map(({ seq, lane }) => [seq, lane]));
-    // One that runs is looked at again when it comes back.
-    for (const row of rows) await this.end((lanes.get(row.seq) as Lane).current, row, 'expired');
-  }
-
-  #newAlarm(): Alarm<Expiring> {
-    const { clock } = this.#core.host;
-    return new Alarm(
-      clock,
-      () => clock.now(),
-      (due) => void this.#expire(due),
+  async #expire(seqs: readonly number[]): Promise<void> {
+    const rows = await this.#core.store.read<JobRow[]>('load', seqs);
+    await Promise.all(
+      rows.map(async (row) => {
+        const lane = this.#laneOf(row);
+        if (lane !== undefined) await this.end(lane, row, 'expired');
+      }),
     );
   }
 
@@ -235,15 +215,18 @@ export class Withdrawals {
     const lane = from.current;
     const { seq } = row;
     if (this.#core.leases.has(seq)) return undefined;
-    if (lane.remove(seq) !== undefined || this.#delays.removeStored(row, lane)) return { lane, inMemory: true };
-    if (seq <= lane.cursor || seq > lane.last || this.#windows.withdrawn.has(seq)) return undefined;
-    this.#windows.withdrawn.add(seq);
-    return { lane, inMemory: false };
+    const { withdrawn } = this.#windows;
+    if (withdrawn.has(seq)) return undefined;
+    const inMemory = lane.remove(seq) !== undefined || this.#delays.removeStored(row, lane);
+    if (!inMemory && (seq <= lane.cursor || seq > lane.last)) return undefined;
+    // Also one from memory: if its lane lets go of the window before the commit, a page shows the job again.
+    withdrawn.add(seq);
+    return { lane, inMemory };
   }
 
   async #settled(lane: Lane, seq: number): Promise<void> {
     if (!this.#windows.withdrawn.has(seq)) return;
-    await lane.loaded(); // a read that began before the commit
+    await lane.current.loaded(); // a read that began before the commit
     this.#windows.withdrawn.delete(seq);
   }
 
