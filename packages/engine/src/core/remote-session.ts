@@ -398,7 +398,11 @@ export class RemoteSession extends Session {
       });
     } else if (action.type === 'enqueue') {
       this.#core.router.enqueue(this, action.queue, request, frame.data, (outcome) => {
-        this.deliver({ ...request, callerInvocationId: invocationId, settle: undefined }, outcome);
+        const { functionId, traceparent, baggage } = request;
+        this.deliver(
+          { functionId, traceparent, baggage, callerInvocationId: invocationId, settle: undefined },
+          outcome,
+        );
         if (!outcome.ok && invocationId === undefined) {
           this.warn(this.#log, 'enqueue failed', {
             function: request.functionId,
