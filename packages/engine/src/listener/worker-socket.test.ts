@@ -87,9 +87,9 @@ describe('messages', () => {
 
   it('leave before the end of the turn when there are many, or long ones, and in their order', async () => {
     const worker = new WorkerSocket(openWebSocket, socket);
-    for (let i = 0; i < 31; i++) worker.send(`${i}`);
+    for (let i = 0; i < 63; i++) worker.send(`${i}`);
     expect(socket.bytesWritten).toBe(0);
-    worker.send('31');
+    worker.send('63');
     const afterMany = socket.bytesWritten;
     expect(afterMany).toBeGreaterThan(0);
     worker.send('x'.repeat(70_000));
@@ -97,10 +97,10 @@ describe('messages', () => {
     worker.send('last');
     const frames = await waitFor(() => {
       const all = parse(Buffer.concat(received));
-      return all.length === 34 ? all : undefined;
+      return all.length === 66 ? all : undefined;
     });
-    expect(frames.slice(0, 32).map(({ payload }) => payload.toString())).toEqual(
-      Array.from({ length: 32 }, (_, i) => `${i}`),
+    expect(frames.slice(0, 64).map(({ payload }) => payload.toString())).toEqual(
+      Array.from({ length: 64 }, (_, i) => `${i}`),
     );
     expect(frames.at(-1)?.payload.toString()).toBe('last');
   });

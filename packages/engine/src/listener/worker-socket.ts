@@ -1,6 +1,6 @@
 /**
  * A WebSocket as the transport of a session: one write per turn of the event loop,
- * or per 32 frames, or per 64 KiB.
+ * or per 64 frames, or per 64 KiB.
  *
  * Text frames of one turn are laid into one buffer and written at once; `ws` keeps reading, control
  * frames and the closing handshake. Whole frames only ever meet on the socket, so the two never mix.
@@ -23,9 +23,9 @@ const MAX_16_BIT = 0xffff;
 const MAX_HEADER_BYTES = 10;
 /**
  * Frames that wait for the end of the turn at most: a peer starts on the first of many while the engine is at the
- * others, and 32 share the cost of a write well enough (with 256 calls in flight, a third more calls a second).
+ * others, and 64 share the cost of a write well enough (with 256 calls in flight, a third more calls a second).
  */
-const MAX_FRAMES = 32;
+const MAX_FRAMES = 64;
 /** The same for what waits in UTF-16 units: as much as the kernel hands over at once. */
 const MAX_UNITS = 64 * 1024;
 
