@@ -127,7 +127,7 @@ export class Registry {
             const body = readBody(message.content);
             // Of somebody else: it stays where it is, and says nothing to us.
             if (body === undefined) return;
-            if (!('mark' in body)) return keep(stored, body as Entry, message);
+            if (!('mark' in body)) return keep(stored, body, message);
             if (body.mark === hello || body.mark === end || this.#clock.now() - body.at > STALE_MARK_MS)
               marks.push(message);
             if (body.mark !== end) return;
