@@ -28,6 +28,13 @@ export function messageWrites(db: Database) {
     'SELECT id, receipt, size, created_at AS createdAt FROM queue_messages WHERE topic = ? AND refs = 0 ORDER BY id LIMIT ?',
   );
   const claim = db.prepare('UPDATE queue_messages SET refs = 1 WHERE id = ?');
+  // What a replay may still ask for stays; only the first subscriber does not get it any more.
+  const releaseHeld = db
+    .prepare(
+      `UPDATE queue_messages SET refs = -1 WHERE id IN (SELECT id FROM queue_messages WHERE topic = ? AND refs = 0 ORDER BY id)
+     AND created_at < ? AND keep_until > ? RETURNING size`,
+    )
+    .pluck();
   const dropHeld = db
     .prepare(
       `DELETE FROM queue_messages WHERE id IN (SELECT id FROM queue_messages WHERE topic = ? AND refs = 0 ORDER BY id)
@@ -203,8 +210,9 @@ export function messageWrites(db: Database) {
       if (!stillKept) notKept.run(topic);
     },
 
-    dropHeld(topic: string, before: number): { readonly count: number; readonly bytes: number } {
-      const sizes = dropHeld.all(topic, before) as number[];
+    /** Messages of a topic without subscribers that are older than `before` wait for one no longer. */
+    dropHeld(topic: string, before: number, now: number): { readonly count: number; readonly bytes: number } {
+      const sizes = [...releaseHeld.all(topic, before, now), ...dropHeld.all(topic, before)] as number[];
       return { count: sizes.length, bytes: sizes.reduce((sum, size) => sum + size, 0) };
     },
   };

@@ -291,7 +291,30 @@ export function queueStoreSuite(name: string, open: () => Promise<StoreUnderTest
         { seq: 21, receipt: 'm11' },
       ]);
       await publish(30, null);
-      expect(await write('dropHeld', 'news', NOW + 1)).toEqual({ count: 1, bytes: 8 });
+      expect(await write('dropHeld', 'news', NOW + 1, NOW)).toEqual({ count: 1, bytes: 8 });
+    });
+
+    it('gives up waiting for a first subscriber and keeps what a replay may ask for', async () => {
+      await publish(10, NOW + 500);
+      await publish(11, null);
+      expect(await write('dropHeld', 'news', NOW + 1, NOW)).toEqual({ count: 2, bytes: 16 });
+      expect(await subscribe(2, 20, 2)).toEqual({ count: 0, bytes: 0 });
+      const replayed = await write(
+        'replay',
+        'news',
+        -1,
+        50,
+        NOW,
+        2,
+        LANE + 2,
+        60,
+        ['a'],
+        'reader',
+        'default',
+        3,
+        1_000,
+      );
+      expect(replayed).toEqual({ count: 1, bytes: 8, last: 10 });
     });
 
     it('keeps messages for a replay as long as was asked', async () => {

@@ -311,7 +311,7 @@ export class TopicStore {
   }
 
   async #dropHeld(topic: string, before: number): Promise<number> {
-    const { count, bytes } = await this.#core.store.write<Held>('dropHeld', topic, before);
+    const { count, bytes } = await this.#core.store.write<Held>('dropHeld', topic, before, this.#core.host.clock.now());
     if (this.held.has(topic)) this.#countHeld(topic, -count, -bytes);
     return count;
   }
