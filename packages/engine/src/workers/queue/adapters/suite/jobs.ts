@@ -134,6 +134,14 @@ export const jobSuites: Partial<Record<Capability, Suite>> = {
     });
   },
   lookup: (house) => {
+    it('takes a receipt that a client chose for one job, however often it is sent', async () => {
+      const line = await house().queue();
+      const job = house().job('once', { receipt: '3f8d1c52-7a10-4e5b-9c3d-0123456789ab' });
+      expect(await house().broker.accept(line, job)).toMatchObject({ receipt: job.receipt, deduplicated: false });
+      expect(await house().broker.accept(line, job)).toMatchObject({ receipt: job.receipt, deduplicated: true });
+      expect(await house().drain(line, 1)).toEqual(['once']);
+      expect(await house().nothing(line)).toBe(true);
+    });
     it('tells the state of a receipt through all of its life', async () => {
       const { broker } = house();
       const line = await house().queue();

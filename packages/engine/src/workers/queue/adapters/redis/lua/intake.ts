@@ -9,6 +9,11 @@ const ADD = `
 local function add(a, t, line)
   local L = a(1)
   local serial = line[2] == '1'
+  -- A client that chose the receipt and asks again asks for the same job.
+  if some(a(3)) then
+    local known = call('GET', P .. 'i:' .. a(3))
+    if known and call('EXISTS', P .. 'j:' .. known) == 1 then return { a(3), 1 } end
+  end
   local key = optional(a(17))
   if key then
     tidy(L, t, serial)
