@@ -183,7 +183,11 @@ local function onRecord(L, t, state, receipt, fn, attempts, errors, created, kee
   keep = keep or call('HMGET', P .. 'l:' .. L, 'kem', 'kec')
   local ms, count = tonumber(keep[1] or 0), tonumber(keep[2] or 0)
   if ms <= 0 or count <= 0 then return end
-  call('ZADD', P .. 'o:' .. L, t, receipt)
+  -- In the order in which they ended, also within a millisecond: the oldest are the first to go.
+  local last = tonumber(call('ZREVRANGE', P .. 'o:' .. L, 0, 0, 'WITHSCORES')[2])
+  local at = t
+  if last and last >= t then at = last + 1 / 2048 end
+  call('ZADD', P .. 'o:' .. L, string.format('%.4f', at), receipt)
   call('HSET', P .. 'p:' .. L, receipt, cjson.encode({ state, fn, tonumber(attempts), errors or '[]', tonumber(created), t }))
   local old = call('ZRANGEBYSCORE', P .. 'o:' .. L, '-inf', '(' .. string.format('%.0f', t - ms), 'LIMIT', 0, 10)
   local over = call('ZCARD', P .. 'o:' .. L) - count - #old
