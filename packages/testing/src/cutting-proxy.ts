@@ -1,6 +1,15 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 
+interface Pair {
+  readonly client: Socket;
+  readonly upstream: Socket;
+  /** No byte arrives, in either direction. */
+  swallowed: boolean;
+  /** Requests arrive, answers do not. */
+  mute: boolean;
+}
+
 /**
  * A TCP proxy that breaks connections as networks do: it cuts the client's side while the server's
  * side stays open, or the other way round, or swallows every byte.
@@ -12,7 +21,8 @@ import type { AddressInfo } from 'node:net';
  */
 export class CuttingProxy {
   readonly #server: Server;
-  readonly #pairs = new Set<{ readonly client: Socket; readonly upstream: Socket; swallowed: boolean }>();
+  readonly #pairs = new Set<Pair>();
+  #muteAt: Buffer | undefined;
   readonly #timers = new Set<NodeJS.Timeout>();
   /** Connections made so far. */
   connections = 0;
@@ -69,6 +79,19 @@ export class CuttingProxy {
     for (const pair of this.#pairs) pair.swallowed = true;
   }
 
+  /**
+   * The next request that contains these bytes arrives, and no answer of its connection does any more:
+   * the server has done what the client never hears of. Once; `isMute` tells when.
+   */
+  muteAt(text: string): void {
+    this.#muteAt = Buffer.from(text);
+  }
+
+  /** Is there a connection whose answers are swallowed? */
+  get isMute(): boolean {
+    return [...this.#pairs].some(({ mute }) => mute);
+  }
+
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearTimeout(timer);
     this.cut();
@@ -78,11 +101,16 @@ export class CuttingProxy {
   #join(client: Socket, targetPort: number): void {
     this.connections++;
     const upstream = connect({ host: '127.0.0.1', port: targetPort, noDelay: true });
-    const pair = { client, upstream, swallowed: false };
+    const pair: Pair = { client, upstream, swallowed: false, mute: false };
     this.#pairs.add(pair);
     const pass = (from: Socket, to: Socket): void => {
-      from.on('data', (chunk) => {
-        if (!pair.swallowed && !to.destroyed && !to.write(chunk)) from.pause();
+      from.on('data', (chunk: Buffer) => {
+        if (from === client && this.#muteAt !== undefined && chunk.includes(this.#muteAt)) {
+          pair.mute = true;
+          this.#muteAt = undefined;
+        }
+        if (pair.swallowed || (pair.mute && from === upstream) || to.destroyed) return;
+        if (!to.write(chunk)) from.pause();
       });
       to.on('drain', () => from.resume());
       from.on('error', () => undefined);

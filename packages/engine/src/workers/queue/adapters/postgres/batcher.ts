@@ -6,7 +6,7 @@
  *
  *   waiting -> running    the batch before it is through
  *   running -> answered
- *   running -> waiting    the connection was lost and nobody knows whether it was stored: again, until its deadline
+ *   running -> waiting    the connection was lost: again, until its deadline (`run` sees to it that nothing is stored twice)
  *   running -> failed     refused, or its deadline is over
  *
  * When one row of a batch is to blame, the batch is repeated one by one, and that row fails alone.
@@ -30,7 +30,7 @@ interface Pending<Operation, Answer> {
   readonly length: number;
   /** Steady clock, milliseconds: later it fails. */
   readonly deadline: number;
-  /** It was sent before: it may be stored. */
+  /** It was on its way when a connection was lost: the server being away does not end it before its deadline. */
   sent: boolean;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
@@ -46,7 +46,7 @@ export interface BatchRules {
 export class Batcher<Operation, Answer> {
   readonly #host: WorkerHost;
   readonly #rules: BatchRules;
-  readonly #run: (operations: readonly Operation[], again: boolean) => Promise<readonly Answer[]>;
+  readonly #run: (operations: readonly Operation[]) => Promise<readonly Answer[]>;
   #waiting: Pending<Operation, Answer>[] = [];
   #pendingLength = 0;
   #running = false;
@@ -55,12 +55,12 @@ export class Batcher<Operation, Answer> {
   #idle: (() => void)[] = [];
 
   /**
-   * @param run - stores a batch and answers each operation; `again` = some of them may be stored already
+   * @param run - stores a batch and answers each operation; called again with what a lost connection left open
    */
   constructor(
     host: WorkerHost,
     rules: BatchRules,
-    run: (operations: readonly Operation[], again: boolean) => Promise<readonly Answer[]>,
+    run: (operations: readonly Operation[]) => Promise<readonly Answer[]>,
   ) {
     this.#host = host;
     this.#rules = rules;
@@ -149,7 +149,7 @@ export class Batcher<Operation, Answer> {
     const again = batch.some(({ sent }) => sent);
     try {
       const operations = batch.map(({ operation }) => operation);
-      const answers = await this.#run(operations, again);
+      const answers = await this.#run(operations);
       batch.forEach(({ resolve }, i) => resolve(answers[i] as Answer));
       return [];
     } catch (error) {
@@ -158,11 +158,11 @@ export class Batcher<Operation, Answer> {
         for (const each of batch) left.push(...(await this.#attempt([each])));
         return left;
       }
-      const mayBeStored = again || (isUnreachable(error) && !isNotSent(error));
-      const waits = this.#rules.patient ? !isOfOneRow(error) : mayBeStored || isAgain(error);
+      const wasLost = again || (isUnreachable(error) && !isNotSent(error));
+      const waits = this.#rules.patient ? !isOfOneRow(error) : wasLost || isAgain(error);
       const now = this.#host.clock.monotonic();
       return batch.filter((each) => {
-        each.sent ||= mayBeStored;
+        each.sent ||= wasLost;
         if (waits && each.deadline > now) return true;
         each.reject(error);
         return false;

@@ -1,6 +1,6 @@
 /**
- * Accepts jobs, many in one commit. A job is keyed by its receipt: when the outcome of a commit is not
- * known, the same rows are sent again and those that are there are left alone.
+ * Accepts jobs, many in one commit. When the answer to a commit is lost the server is asked what became of
+ * it (`Server.storeOnce`), and what was not stored is sent again. A receipt that a client chose is one job.
  *
  * Hot path (`accept`): one row of a multi-row INSERT, no parse of a payload.
  */
@@ -13,7 +13,7 @@ import type { PgCore } from './core.js';
 import type { PgLine } from './line.js';
 import { statement } from './server.js';
 
-/** How long an enqueue whose outcome is unknown is tried again, in milliseconds. */
+/** How long an enqueue is tried again after a lost connection, in milliseconds. */
 const TRY_FOR_MS = 5_000;
 
 /** What a job takes beside its payload, in UTF-16 units: batches of tiny jobs are bounded too. */
@@ -71,9 +71,7 @@ export class Intake {
   constructor(core: PgCore, stored: (lines: ReadonlySet<PgLine>, delayMs: number | undefined) => void) {
     this.#core = core;
     this.#stored = stored;
-    this.#batcher = new Batcher(core.host, { tryForMs: TRY_FOR_MS, patient: false }, (groups, again) =>
-      this.#store(groups, again),
-    );
+    this.#batcher = new Batcher(core.host, { tryForMs: TRY_FOR_MS, patient: false }, (groups) => this.#store(groups));
   }
 
   /** @throws TrineError `queue_full` */
@@ -174,27 +172,25 @@ export class Intake {
     };
   }
 
-  async #store(groups: readonly (readonly Arrival[])[], again: boolean): Promise<readonly (readonly Accepted[])[]> {
+  async #store(groups: readonly (readonly Arrival[])[]): Promise<readonly (readonly Accepted[])[]> {
     const arrivals = groups.flat();
     const text = JSON.stringify(arrivals.map(({ row }) => row));
-    const { server, ended, host } = this.#core;
+    const { server, host } = this.#core;
     const owners = new Map<string, string | null>();
     if (arrivals.some(({ row }) => row.key !== undefined)) {
-      const rows = await server.query<{ readonly receipt: string; readonly taken_by: string | null }>(INSERT_UNIQUE, [
-        text,
-      ]);
+      const rows = await server.storeOnce<{ readonly receipt: string; readonly taken_by: string | null }>(
+        INSERT_UNIQUE,
+        [text],
+        TRY_FOR_MS,
+      );
       for (const { receipt, taken_by: owner } of rows) owners.set(receipt, owner);
     } else {
-      // After a lost answer, what has run and ended meanwhile must not come again.
-      const left = again ? arrivals.filter(({ row }) => ended.get(row.receipt) === undefined) : arrivals;
-      const rows = await server.query<{ readonly receipt: string }>(INSERT, [
-        left.length === arrivals.length ? text : JSON.stringify(left.map(({ row }) => row)),
-      ]);
+      const rows = await server.storeOnce<{ readonly receipt: string }>(INSERT, [text], TRY_FOR_MS);
       const stored = new Set(rows.map(({ receipt }) => receipt));
       for (const { line, row, chosen } of arrivals) {
-        if (!chosen && !again && !stored.has(row.receipt)) throw notStored(line);
-        const known = chosen && !again && !stored.has(row.receipt);
-        owners.set(row.receipt, known ? row.receipt : null);
+        const isKnown = !stored.has(row.receipt);
+        if (isKnown && !chosen) throw notStored(line);
+        owners.set(row.receipt, isKnown ? row.receipt : null);
       }
     }
     let earliestMs: number | undefined;

@@ -57,6 +57,40 @@ describe.skipIf(missing !== undefined)(title, () => {
       expect([...seen].sort()).toEqual([...sent].sort());
     });
 
+    for (const [what, step, function_] of [
+      ['job', 'insert_jobs', 'f'],
+      ['job', 'COMMIT', 'f'],
+      ['message', 'publish', 's'],
+      ['message', 'COMMIT', 's'],
+    ] as const) {
+      it(`store a ${what} once when the answer to ${step} is lost, though it has run and ended meanwhile`, async () => {
+        b.functions.add(function_);
+        const [lineA, queueB] = await both();
+        a.broker.consume(lineA, 0);
+        const line = what === 'job' ? queueB : await b.subscription(function_);
+        const ran: unknown[] = [];
+        const run = async (): Promise<string> => {
+          const lease = b.broker.reserve(line);
+          if (lease !== undefined) {
+            ran.push(JSON.parse(lease.job.data));
+            await b.broker.settle(lease, { kind: 'done' });
+          }
+          return sql('SELECT count(*) FROM trine.jobs');
+        };
+        const proxy = store.proxyOf(a.broker);
+        proxy.muteAt(step);
+        const stored = what === 'job' ? a.broker.accept(lineA, a.job('once')) : a.broker.publish(a.message('once'));
+        await waitFor(() => proxy.isMute);
+        // What is committed by now runs; what is not must be stored by the attempt that follows the cut.
+        for (let i = 0; i < 20 && ran.length === 0; i++) await run();
+        if (step === 'COMMIT') expect(ran).toEqual(['once']);
+        proxy.cut();
+        await stored;
+        await waitFor(async () => (await run()) === '0' && ran.length > 0);
+        expect(ran).toEqual(['once']);
+      });
+    }
+
     it('answer no receipt for a queue that was deleted there, and make it again', async () => {
       const [lineA] = await both();
       await a.accept(lineA, 'before');

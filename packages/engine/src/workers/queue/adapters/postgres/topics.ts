@@ -13,7 +13,7 @@ import type { PgLine } from './line.js';
 import type { Lines } from './lines.js';
 import { LONG_QUERY_TIMEOUT_MS, statement } from './server.js';
 
-/** How long a publish whose outcome is unknown is tried again, in milliseconds. */
+/** How long a publish is tried again after a lost connection, in milliseconds. */
 const TRY_FOR_MS = 5_000;
 /** Share of a backlog's bound at which the log warns. */
 const BACKLOG_WARNING = 0.8;
@@ -194,7 +194,7 @@ export class Messages {
       return { nr, topic, receipt, data, size: data.length, trace: traceparent, baggage, created: createdAt, keep };
     });
     const values = [JSON.stringify(rows), MAX_HELD_MESSAGES, MAX_HELD_BYTES, MAX_HELD_TOPICS];
-    const published = await server.query<Published>(PUBLISH, values);
+    const published = await server.storeOnce<Published>(PUBLISH, values, TRY_FOR_MS);
     const full = new Map<number, string>();
     const lines = new Set<PgLine>();
     const unknown = new Set<number>();
