@@ -23,6 +23,8 @@ export class CuttingProxy {
   readonly #server: Server;
   readonly #pairs = new Set<Pair>();
   #muteAt: Buffer | undefined;
+  #holdAt: Buffer | undefined;
+  #held: { readonly upstream: Socket; readonly chunk: Buffer } | undefined;
   readonly #timers = new Set<NodeJS.Timeout>();
   /** Connections made so far. */
   connections = 0;
@@ -69,6 +71,7 @@ export class CuttingProxy {
       const [now, later] = side === 'client' ? [pair.client, pair.upstream] : [pair.upstream, pair.client];
       pair.swallowed = true;
       now.destroy();
+      if (later === this.#held?.upstream) continue;
       if (holdMs <= 0) later.destroy();
       else this.#after(holdMs, () => later.destroy());
     }
@@ -87,6 +90,29 @@ export class CuttingProxy {
     this.#muteAt = Buffer.from(text);
   }
 
+  /**
+   * The next request that contains these bytes stays on its way, and its connection's answers do not arrive:
+   * `deliver` lets it arrive, also when the client has gone meanwhile. Once; `isHolding` tells when.
+   */
+  holdAt(text: string): void {
+    this.#holdAt = Buffer.from(text);
+  }
+
+  get isHolding(): boolean {
+    return this.#held !== undefined;
+  }
+
+  /** What was held arrives, and its connection ends. Resolves when the server has closed it. */
+  async deliver(): Promise<void> {
+    const held = this.#held;
+    if (held === undefined) return;
+    this.#held = undefined;
+    const closed = new Promise((resolve) => held.upstream.once('close', resolve));
+    held.upstream.resume();
+    held.upstream.end(held.chunk);
+    await closed;
+  }
+
   /** Is there a connection whose answers are swallowed? */
   get isMute(): boolean {
     return [...this.#pairs].some(({ mute }) => mute);
@@ -94,6 +120,7 @@ export class CuttingProxy {
 
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearTimeout(timer);
+    this.#held?.upstream.destroy();
     this.cut();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
   }
@@ -109,6 +136,11 @@ export class CuttingProxy {
           pair.mute = true;
           this.#muteAt = undefined;
         }
+        if (from === client && this.#holdAt !== undefined && chunk.includes(this.#holdAt)) {
+          pair.swallowed = true;
+          this.#holdAt = undefined;
+          this.#held = { upstream, chunk };
+        }
         if (pair.swallowed || (pair.mute && from === upstream) || to.destroyed) return;
         if (!to.write(chunk)) from.pause();
       });
@@ -116,7 +148,7 @@ export class CuttingProxy {
       from.on('error', () => undefined);
       from.on('close', () => {
         if (!this.#pairs.delete(pair)) return;
-        to.destroySoon();
+        if (this.#held?.upstream !== to) to.destroySoon();
       });
     };
     pass(client, upstream);

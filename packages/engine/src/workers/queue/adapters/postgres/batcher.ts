@@ -7,7 +7,7 @@
  *   waiting -> running    the batch before it is through
  *   running -> answered
  *   running -> waiting    the connection was lost: again, until its deadline (`run` sees to it that nothing is stored twice)
- *   running -> failed     refused, or its deadline is over
+ *   running -> failed     refused, its deadline is over, or nobody knows whether it was stored
  *
  * When one row of a batch is to blame, the batch is repeated one by one, and that row fails alone.
  */
@@ -15,6 +15,7 @@ import { TrineError } from '@trine/protocol';
 import type { Timer } from '../../../../core/clock.js';
 import type { WorkerHost } from '../../../../core/worker-host.js';
 import { isAgain, isOfOneRow, isUnreachable } from './failures.js';
+import { Undecided } from './writer.js';
 
 /** Operations in one batch, and their payload in UTF-16 units. */
 const MAX_BATCH = 1_000;
@@ -159,7 +160,8 @@ export class Batcher<Operation, Answer> {
         return left;
       }
       const wasLost = again || (isUnreachable(error) && !isNotSent(error));
-      const waits = this.#rules.patient ? !isOfOneRow(error) : wasLost || isAgain(error);
+      const mayWait = this.#rules.patient ? !isOfOneRow(error) : wasLost || isAgain(error);
+      const waits = mayWait && !(error instanceof Undecided);
       const now = this.#host.clock.monotonic();
       return batch.filter((each) => {
         each.sent ||= wasLost;

@@ -43,6 +43,7 @@ import { Lines } from './lines.js';
 import { Server, type Query } from './server.js';
 import { Messages } from './topics.js';
 import { Upkeep } from './upkeep.js';
+import { forgetWriters } from './writer.js';
 
 /** How long a stopping engine waits for what is under way, in milliseconds. */
 const STOP_TIMEOUT_MS = 5_000;
@@ -236,6 +237,7 @@ class PostgresBroker implements Broker {
     await this.#messages.sweep();
     await this.#dead.sweep();
     await this.#inspection.sweep();
+    await forgetWriters(this.#core);
   }
 
   drain(): void {

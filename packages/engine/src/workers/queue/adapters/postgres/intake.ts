@@ -1,6 +1,6 @@
 /**
  * Accepts jobs, many in one commit. When the answer to a commit is lost the server is asked what became of
- * it (`Server.storeOnce`), and what was not stored is sent again. A receipt that a client chose is one job.
+ * it (`writer.ts`), and what was not stored is sent again. A receipt that a client chose is one job.
  *
  * Hot path (`accept`): one row of a multi-row INSERT, no parse of a payload.
  */
@@ -12,6 +12,7 @@ import { Batcher } from './batcher.js';
 import type { PgCore } from './core.js';
 import type { PgLine } from './line.js';
 import { statement } from './server.js';
+import { Writer } from './writer.js';
 
 /** How long an enqueue is tried again after a lost connection, in milliseconds. */
 const TRY_FOR_MS = 5_000;
@@ -20,8 +21,8 @@ const TRY_FOR_MS = 5_000;
 const ROW_LENGTH = 300;
 
 /** Index jobs_receipt. */
-const INSERT = statement('insert', 'SELECT receipt FROM trine.insert_jobs($1::json) AS receipt');
-const INSERT_UNIQUE = statement('insert_unique', 'SELECT receipt, taken_by FROM trine.insert_unique($1::json)');
+const STORE = statement('store_jobs', 'SELECT trine.store_jobs($1, $2, $3, $4) AS answer');
+const STORE_UNIQUE = statement('store_unique', 'SELECT trine.store_unique($1, $2, $3) AS answer');
 
 /** Index jobs_ready. */
 const WAITING = statement(
@@ -63,6 +64,7 @@ interface Arrival {
 export class Intake {
   readonly #core: PgCore;
   readonly #batcher: Batcher<readonly Arrival[], readonly Accepted[]>;
+  readonly #writer: Writer;
   readonly #stored: (lines: ReadonlySet<PgLine>, delayMs: number | undefined) => void;
   /** Of queues with a bound: jobs that are being stored. */
   readonly #pending = new Map<PgLine, number>();
@@ -71,6 +73,7 @@ export class Intake {
   constructor(core: PgCore, stored: (lines: ReadonlySet<PgLine>, delayMs: number | undefined) => void) {
     this.#core = core;
     this.#stored = stored;
+    this.#writer = new Writer(core);
     this.#batcher = new Batcher(core.host, { tryForMs: TRY_FOR_MS, patient: false }, (groups) => this.#store(groups));
   }
 
@@ -175,22 +178,17 @@ export class Intake {
   async #store(groups: readonly (readonly Arrival[])[]): Promise<readonly (readonly Accepted[])[]> {
     const arrivals = groups.flat();
     const text = JSON.stringify(arrivals.map(({ row }) => row));
-    const { server, host } = this.#core;
-    const owners = new Map<string, string | null>();
+    const { host } = this.#core;
+    const owners = new Map<string, string>();
     if (arrivals.some(({ row }) => row.key !== undefined)) {
-      const rows = await server.storeOnce<{ readonly receipt: string; readonly taken_by: string | null }>(
-        INSERT_UNIQUE,
-        [text],
-        TRY_FOR_MS,
-      );
-      for (const { receipt, taken_by: owner } of rows) owners.set(receipt, owner);
+      const taken = await this.#writer.store<Record<string, string>>(STORE_UNIQUE, [text]);
+      for (const [receipt, owner] of Object.entries(taken)) owners.set(receipt, owner);
     } else {
-      const rows = await server.storeOnce<{ readonly receipt: string }>(INSERT, [text], TRY_FOR_MS);
-      const stored = new Set(rows.map(({ receipt }) => receipt));
-      for (const { line, row, chosen } of arrivals) {
-        const isKnown = !stored.has(row.receipt);
-        if (isKnown && !chosen) throw notStored(line);
-        owners.set(row.receipt, isKnown ? row.receipt : null);
+      const left = new Set(await this.#writer.store<readonly string[]>(STORE, [text, arrivals.length]));
+      for (const { line, row, chosen } of left.size === 0 ? [] : arrivals) {
+        if (!left.has(row.receipt)) continue;
+        if (!chosen) throw notStored(line);
+        owners.set(row.receipt, row.receipt);
       }
     }
     let earliestMs: number | undefined;
@@ -204,8 +202,10 @@ export class Intake {
     this.#stored(lines, earliestMs);
     return groups.map((group) =>
       group.map(({ row }) => {
-        const owner = owners.get(row.receipt) ?? null;
-        return owner === null ? { receipt: row.receipt, deduplicated: false } : { receipt: owner, deduplicated: true };
+        const owner = owners.get(row.receipt);
+        return owner === undefined
+          ? { receipt: row.receipt, deduplicated: false }
+          : { receipt: owner, deduplicated: true };
       }),
     );
   }

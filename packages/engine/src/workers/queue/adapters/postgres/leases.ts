@@ -103,6 +103,13 @@ const LEASE_HEADS = statement(
   RETURNING ${JOB_COLUMNS}, 0 AS turn`,
 );
 
+/** Index jobs_leased. */
+const RELEASE_LOST = statement(
+  'release_lost',
+  `UPDATE trine.jobs SET state = 0, lease_group = NULL, leases = leases - 1
+   WHERE state = 2 AND owner = $1 AND token = ANY ($2::bigint[]) RETURNING line`,
+);
+
 interface LaneRow {
   readonly lane: string;
   readonly seq: number;
@@ -120,6 +127,8 @@ export class Leases {
   readonly #release: (lease: PgLease) => Promise<void>;
   readonly #timers = new Map<PgLine, Timer>();
   #token = 0;
+  /** Leases whose answer was lost: the server may have given jobs to them. */
+  readonly #lost = new Set<number>();
   #looking = false;
   #lookAgain = false;
 
@@ -195,6 +204,23 @@ export class Leases {
     const leases = [...line.atHand].slice(-Math.min(most, line.atHand.size));
     for (const lease of leases) line.atHand.take((each) => each === lease);
     if (leases.length > 0) await this.#return(line, leases);
+  }
+
+  /**
+   * Gives back what was leased by statements whose answers were lost: nobody here knows of it. A statement that the
+   * server carries out later still is made up for by `Upkeep`.
+   */
+  async releaseLost(): Promise<void> {
+    const core = this.#core;
+    const tokens = [...this.#lost];
+    if (tokens.length === 0) return;
+    const rows = await core.server.query<{ readonly line: number }>(RELEASE_LOST, [core.owner, tokens]);
+    for (const token of tokens) this.#lost.delete(token);
+    for (const { line: id } of rows) {
+      const line = core.linesById.get(id);
+      if (line !== undefined) this.wake(line, true);
+    }
+    core.tell(rows.map(({ line }) => line));
   }
 
   stop(): void {
@@ -311,20 +337,21 @@ export class Leases {
 
   async #lease(line: PgLine, lanes: readonly Lane[], want: number): Promise<readonly PgLease[]> {
     if (lanes.length === 0) return [];
+    const token = ++this.#token;
     const take = async (query: Query, limits: Limits | undefined): Promise<readonly PgLease[]> => {
       const most = limits === undefined ? want : Math.min(want, limits.total);
       const names = lanes.map(({ lane }) => lane);
       const each = lanes.map(({ rateKey }) => limits?.ofKey(rateKey) ?? most);
-      const token = ++this.#token;
       const { owner } = this.#core;
       const rows = await query<LeasedRow>(LEASE, [line.id, owner, token, names, each, most]);
       rows.sort((a, b) => b.priority - a.priority || a.turn - b.turn || a.seq - b.seq);
       return rows.map((row) => this.#leaseOf(line, row, owner, token));
     };
-    return this.#limited(line, lanes, take);
+    return this.#noted(token, this.#limited(line, lanes, take));
   }
 
   async #leaseHeads(line: PgLine, heads: readonly LaneRow[], want: number): Promise<readonly PgLease[]> {
+    const token = ++this.#token;
     const take = async (query: Query, limits: Limits | undefined): Promise<readonly PgLease[]> => {
       const left = new Map<string, number>();
       const seqs = heads
@@ -336,18 +363,26 @@ export class Leases {
         })
         .map(({ seq }) => seq);
       const most = limits === undefined ? want : Math.min(want, limits.total);
-      const token = ++this.#token;
       const { owner } = this.#core;
       const rows = await query<LeasedRow>(LEASE_HEADS, [line.id, owner, token, seqs, most]);
       rows.sort((a, b) => a.seq - b.seq);
       return rows.map((row) => this.#leaseOf(line, row, owner, token));
     };
     try {
-      return await this.#limited(line, heads.map(laneOf), take);
+      return await this.#noted(token, this.#limited(line, heads.map(laneOf), take));
     } catch (error) {
       if (!isUniqueViolation(error)) throw error;
       this.#later(line, CONTENDED_MS);
       return [];
+    }
+  }
+
+  async #noted<T>(token: number, leasing: Promise<T>): Promise<T> {
+    try {
+      return await leasing;
+    } catch (error) {
+      if (isUnreachable(error)) this.#lost.add(token);
+      throw error;
     }
   }
 

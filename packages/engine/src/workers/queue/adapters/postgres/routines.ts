@@ -81,6 +81,53 @@ BEGIN
   END LOOP;
 END $$;
 
+-- Notes that a batch is stored, in the transaction that stores it. Refuses one that was given up.
+CREATE FUNCTION trine.end_batch(p_writer text, p_batch bigint, p_answer json) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO trine.batches AS b (writer, batch, given_up, answer, at)
+    VALUES (p_writer, p_batch, false, p_answer, trine.now_ms())
+    ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, given_up = false, answer = excluded.answer, at = excluded.at
+      WHERE b.batch < excluded.batch;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'batch % of writer % comes too late: it was given up', p_batch, p_writer USING ERRCODE = '40001';
+  END IF;
+END $$;
+
+-- Gives up a writer's last batch, unless it is stored: from now on it cannot be. Waits for it where it is being stored.
+CREATE FUNCTION trine.give_up(p_writer text, p_batch bigint) RETURNS TABLE (given_up boolean, answer json)
+LANGUAGE sql AS $$
+  INSERT INTO trine.batches AS b (writer, batch, given_up, at) VALUES (p_writer, p_batch, true, trine.now_ms())
+    ON CONFLICT (writer) DO UPDATE SET
+      batch = greatest(b.batch, p_batch), given_up = b.given_up OR b.batch < p_batch,
+      answer = CASE WHEN b.batch < p_batch THEN NULL ELSE b.answer END
+    RETURNING b.given_up, b.answer
+$$;
+
+-- 'insert_jobs' as a batch. Answers the receipts that were not stored.
+CREATE FUNCTION trine.store_jobs(p_writer text, p_batch bigint, p_jobs json, p_count integer) RETURNS json
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_stored text[] := ARRAY(SELECT trine.insert_jobs(p_jobs));
+  v_answer json := '[]';
+BEGIN
+  IF cardinality(v_stored) < p_count THEN
+    SELECT coalesce(json_agg(value->>'receipt'), '[]') INTO v_answer FROM json_array_elements(p_jobs)
+      WHERE NOT value->>'receipt' = ANY (v_stored);
+  END IF;
+  PERFORM trine.end_batch(p_writer, p_batch, v_answer);
+  RETURN v_answer;
+END $$;
+
+-- 'insert_unique' as a batch. Answers, by receipt, those whose keys others have.
+CREATE FUNCTION trine.store_unique(p_writer text, p_batch bigint, p_jobs json) RETURNS json LANGUAGE plpgsql AS $$
+DECLARE
+  v_answer json;
+BEGIN
+  SELECT coalesce(json_object_agg(receipt, taken_by), '{}') INTO v_answer FROM trine.insert_unique(p_jobs) WHERE taken_by IS NOT NULL;
+  PERFORM trine.end_batch(p_writer, p_batch, v_answer);
+  RETURN v_answer;
+END $$;
+
 -- Puts the jobs of a line into the lanes that they belong to now.
 CREATE FUNCTION trine.arrange(p_line bigint, p_serial boolean) RETURNS void LANGUAGE sql AS $$
   UPDATE trine.jobs SET lane = trine.lane_of(p_serial, namespace, function_id, group_key, rate_key),
@@ -124,7 +171,7 @@ END $$;
 -- Stores messages with a job for each subscription. Answers, by number, the lines that got a job; or
 -- what a topic without subscriptions holds, when that is all it may hold.
 CREATE FUNCTION trine.publish(p_messages json, p_max_held bigint, p_max_held_bytes bigint, p_max_topics bigint)
-RETURNS TABLE (nr integer, line bigint, full_of text) LANGUAGE plpgsql AS $$
+RETURNS TABLE (nr integer, line bigint, units integer, full_of text) LANGUAGE plpgsql AS $$
 DECLARE
   m record;
   v_topic trine.topics%ROWTYPE;
@@ -133,10 +180,11 @@ DECLARE
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(k) FROM (
     SELECT DISTINCT trine.topic_lock(value->>'topic') AS k FROM json_array_elements(p_messages) ORDER BY 1 OFFSET 0) locks;
-  FOR m IN SELECT * FROM json_to_recordset(p_messages) AS y (nr integer, topic text, receipt text, data text, size integer,
+  FOR m IN SELECT * FROM json_to_recordset(p_messages) AS y (nr integer, topic text, data text, size integer,
       trace text, baggage text, created bigint, keep bigint) LOOP
     nr := m.nr;
     line := NULL;
+    units := NULL;
     full_of := NULL;
     v_held := NOT EXISTS (SELECT FROM trine.lines l WHERE kind = 'subscription' AND name = m.topic AND ended_at IS NULL);
     IF v_held OR m.keep IS NOT NULL THEN
@@ -154,10 +202,8 @@ BEGIN
         CONTINUE;
       END IF;
     END IF;
-    INSERT INTO trine.messages (topic, receipt, held, size, created_at, keep_until, traceparent, baggage, data)
-      VALUES (m.topic, m.receipt, v_held, m.size, m.created, m.created + m.keep, m.trace, m.baggage, m.data)
-      ON CONFLICT (receipt) DO NOTHING RETURNING id INTO v_id;
-    CONTINUE WHEN v_id IS NULL;
+    INSERT INTO trine.messages (topic, held, size, created_at, keep_until, traceparent, baggage, data)
+      VALUES (m.topic, v_held, m.size, m.created, m.created + m.keep, m.trace, m.baggage, m.data) RETURNING id INTO v_id;
     IF v_held THEN
       UPDATE trine.topics SET held_count = held_count + 1, held_bytes = held_bytes + m.size WHERE topic = m.topic;
     END IF;
@@ -171,8 +217,24 @@ BEGIN
         (l.settings::json->>'maxAttempts')::bigint, (l.settings::json->>'backoffMs')::bigint, gen_random_uuid(),
         l.function_id, l.namespace, CASE WHEN l.serial THEN '' END, m.trace, m.baggage, v_id
       FROM trine.lines l WHERE l.kind = 'subscription' AND l.name = m.topic AND l.ended_at IS NULL ORDER BY l.id
-      RETURNING m.nr, j.line, NULL::text;
+      RETURNING m.nr, j.line, m.size, NULL::text;
   END LOOP;
+END $$;
+
+-- 'publish' as a batch. Answers the lines that got jobs with their number and their payload in UTF-16 units, and by
+-- number what was full.
+CREATE FUNCTION trine.store_messages(p_writer text, p_batch bigint, p_messages json, p_max_held bigint,
+  p_max_held_bytes bigint, p_max_topics bigint) RETURNS json LANGUAGE plpgsql AS $$
+DECLARE
+  v_answer json;
+BEGIN
+  WITH published AS MATERIALIZED (SELECT * FROM trine.publish(p_messages, p_max_held, p_max_held_bytes, p_max_topics)),
+    got AS (SELECT line, count(*) AS jobs, sum(units) AS units FROM published WHERE line IS NOT NULL GROUP BY line)
+  SELECT json_build_object(
+    'got', (SELECT coalesce(json_agg(got), '[]') FROM got),
+    'full', (SELECT coalesce(json_object_agg(nr, full_of), '{}') FROM published WHERE full_of IS NOT NULL)) INTO v_answer;
+  PERFORM trine.end_batch(p_writer, p_batch, v_answer);
+  RETURN v_answer;
 END $$;
 
 -- For applications: stores a job in the transaction that calls it. Answers the receipt. It is delivered

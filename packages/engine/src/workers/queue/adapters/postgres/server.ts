@@ -35,22 +35,6 @@ const LAST_RETRY_MS = 5_000;
 /** Types of PostgreSQL that arrive as numbers: bigint. Sequences and times stay far below 2^53. */
 const BIGINT_OID = 20;
 
-/** Between two questions what became of a transaction, in milliseconds. */
-const ASK_AGAIN_MS = 50;
-
-/** Begins a transaction and tells its number at once, which it else gets with its first write. */
-const BEGIN = 'BEGIN; SELECT pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid';
-
-interface Begun {
-  readonly xid: string;
-  readonly pid: number;
-}
-
-/** The driver answers two statements with two results. */
-function begunOf(results: unknown): Begun {
-  return (results as [unknown, { readonly rows: readonly [Begun] }])[1].rows[0];
-}
-
 export interface Statement {
   /** Prepared once per connection under this name. */
   readonly name: string;
@@ -61,14 +45,6 @@ export interface Statement {
 export function statement(name: string, text: string): Statement {
   return { name: `trine_${name}`, text };
 }
-
-/** By its number too: the process may be another's by now. */
-const END_BACKEND = statement(
-  'end_backend',
-  `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-   WHERE pid = $1 AND usename = current_user AND backend_xid = ($2::text::xid8)::xid`,
-);
-const STATUS = statement('status', 'SELECT pg_xact_status($1::text::xid8) AS status');
 
 export type Query = <Row>(what: Statement, values?: readonly unknown[], timeoutMs?: number) => Promise<Row[]>;
 
@@ -141,64 +117,6 @@ export class Server {
     if (this.#state !== 'ready') throw this.unreachable();
     return this.#run(what, values, timeoutMs);
   };
-
-  /**
-   * Runs one statement that must not happen twice, in a transaction whose number is known before anything is
-   * sent. Where the connection is lost on the way, the server is asked what became of it: rows that were stored
-   * may have been used up and deleted by now, so to look for them would say nothing.
-   *
-   *   begun     -> committed   the usual way, or by what the server says afterwards
-   *   begun     -> aborted     lost before the commit was sent, or by what the server says: it may be sent again
-   *   begun     -> unknown     the server cannot be asked in time
-   *
-   * @param forMs - how long the server is asked, in milliseconds
-   * @throws TrineError `storage_unreachable`: it was not stored, or nobody knows after `forMs`
-   */
-  async storeOnce<Row>(what: Statement, values: readonly unknown[], forMs: number): Promise<Row[]> {
-    const pool = this.#pool;
-    if (this.#state !== 'ready' || pool === undefined) throw this.unreachable();
-    let client: PoolClient | undefined;
-    let begun: Begun | undefined;
-    let rows: Row[] = [];
-    let broken: Error | undefined;
-    try {
-      client = await pool.connect();
-      begun = begunOf(await client.query(timed(BEGIN)));
-      rows = (await client.query(this.#timed(what, values, QUERY_TIMEOUT_MS))).rows as Row[];
-      await client.query(timed('COMMIT'));
-      if (this.#refusal?.statement === what) this.#refusal = undefined;
-      return rows;
-    } catch (error) {
-      const isLost = isConnectionLoss(error);
-      if (isLost) broken = error as Error;
-      else await client?.query(timed('ROLLBACK')).catch((failure: Error) => (broken = failure));
-      const failure = this.#failed(error, what);
-      client?.release(broken);
-      client = undefined;
-      if (isLost && begun !== undefined && (await this.#isCommitted(begun, forMs))) return rows;
-      throw failure;
-    } finally {
-      client?.release();
-    }
-  }
-
-  /** What became of a transaction whose connection was lost. Unknown counts as not committed. */
-  async #isCommitted({ xid, pid }: Begun, forMs: number): Promise<boolean> {
-    const { clock } = this.#host;
-    const until = performance.now() + forMs;
-    while (this.state !== 'stopped' && performance.now() < until) {
-      try {
-        // A backend that has not noticed that we are gone would keep its locks: it commits or it ends.
-        await this.query(END_BACKEND, [pid, xid]);
-        const [row] = await this.query<{ readonly status: string | null }>(STATUS, [xid]);
-        if (row?.status !== 'in progress') return row?.status === 'committed';
-      } catch {
-        // Away still.
-      }
-      await new Promise<void>((go) => clock.setTimer(go, ASK_AGAIN_MS));
-    }
-    return false;
-  }
 
   /** Several statements in one transaction, on one connection. */
   async transaction<T>(run: (query: Query) => Promise<T>): Promise<T> {

@@ -1,5 +1,5 @@
 /** Several engines on one PostgreSQL, and applications beside them. */
-import { postgresMissing, PostgresServer, waitFor } from '@trine/testing';
+import { postgresMissing, PostgresServer, waitFor, type CuttingProxy } from '@trine/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Line } from '../index.js';
 import { House } from '../suite/index.js';
@@ -57,18 +57,17 @@ describe.skipIf(missing !== undefined)(title, () => {
       expect([...seen].sort()).toEqual([...sent].sort());
     });
 
-    for (const [what, step, function_] of [
-      ['job', 'insert_jobs', 'f'],
-      ['job', 'COMMIT', 'f'],
-      ['message', 'publish', 's'],
-      ['message', 'COMMIT', 's'],
+    for (const [what, statement, function_] of [
+      ['job', 'trine_store_jobs', 'f'],
+      ['job with a unique key', 'trine_store_unique', 'f'],
+      ['message', 'trine_publish', 's'],
     ] as const) {
-      it(`store a ${what} once when the answer to ${step} is lost, though it has run and ended meanwhile`, async () => {
-        b.functions.add(function_);
-        const [lineA, queueB] = await both();
-        a.broker.consume(lineA, 0);
-        const line = what === 'job' ? queueB : await b.subscription(function_);
+      describe(`store a ${what} once`, () => {
         const ran: unknown[] = [];
+        let proxy: CuttingProxy;
+        let line: Line;
+        let send: () => Promise<unknown>;
+        /** Runs on the other engine what is there, and answers what is left. */
         const run = async (): Promise<string> => {
           const lease = b.broker.reserve(line);
           if (lease !== undefined) {
@@ -77,17 +76,69 @@ describe.skipIf(missing !== undefined)(title, () => {
           }
           return sql('SELECT count(*) FROM trine.jobs');
         };
+        beforeEach(async () => {
+          ran.length = 0;
+          b.functions.add(function_);
+          const [lineA, queueB] = await both();
+          a.broker.consume(lineA, 0);
+          line = what === 'message' ? await b.subscription(function_) : queueB;
+          proxy = store.proxyOf(a.broker);
+          const extras = what === 'job' ? undefined : { uniqueKey: 'k' };
+          send = async () =>
+            what === 'message'
+              ? a.broker.publish(a.message('once'))
+              : a.broker.accept(lineA, a.job('once', { extras }));
+        });
+
+        it('when the answer is lost, though it has run and ended meanwhile', async () => {
+          proxy.muteAt(statement);
+          const stored = send();
+          await waitFor(() => proxy.isMute);
+          await waitFor(async () => (await run()) === '0' && ran.length > 0);
+          proxy.cut();
+          if (what.startsWith('job')) expect(await stored).toMatchObject({ deduplicated: false });
+          else await stored;
+          expect(await run()).toBe('0');
+          expect(ran).toEqual(['once']);
+        });
+
+        it('when it arrives after it was given up and sent again', async () => {
+          proxy.holdAt(statement);
+          const stored = send();
+          await waitFor(() => proxy.isHolding);
+          proxy.cut();
+          await stored;
+          await waitFor(async () => (await run()) === '0' && ran.length > 0);
+          await proxy.deliver();
+          expect(await run()).toBe('0');
+          expect(ran).toEqual(['once']);
+        });
+      });
+    }
+
+    it('answer whose key it is when that answer is lost', async () => {
+      const [lineA] = await both();
+      const first = await a.accept(lineA, 1, { extras: { uniqueKey: 'k' } });
+      const proxy = store.proxyOf(a.broker);
+      proxy.muteAt('trine_store_unique');
+      const second = a.broker.accept(lineA, a.job(2, { extras: { uniqueKey: 'k' } }));
+      await waitFor(() => proxy.isMute);
+      await waitFor(async () => (await sql('SELECT answer FROM trine.batches WHERE batch = 2')).includes(first));
+      proxy.cut();
+      expect(await second).toEqual({ receipt: first, deduplicated: true });
+    });
+
+    for (const serial of [false, true]) {
+      it(`run what was leased by an answer that was lost as soon as the server is back${serial ? ', in order' : ''}`, async () => {
+        const line = await a.queue({ serial });
         const proxy = store.proxyOf(a.broker);
-        proxy.muteAt(step);
-        const stored = what === 'job' ? a.broker.accept(lineA, a.job('once')) : a.broker.publish(a.message('once'));
+        proxy.muteAt(serial ? 'trine_lease_heads' : 'trine_lease');
+        for (const n of [1, 2]) await b.accept(await b.queue({ serial }), n);
+        expect(a.broker.reserve(line)).toBeUndefined();
         await waitFor(() => proxy.isMute);
-        // What is committed by now runs; what is not must be stored by the attempt that follows the cut.
-        for (let i = 0; i < 20 && ran.length === 0; i++) await run();
-        if (step === 'COMMIT') expect(ran).toEqual(['once']);
+        await waitFor(async () => (await sql('SELECT count(*) FROM trine.jobs WHERE state = 2')) !== '0');
         proxy.cut();
-        await stored;
-        await waitFor(async () => (await run()) === '0' && ran.length > 0);
-        expect(ran).toEqual(['once']);
+        expect(await a.drain(line, 2)).toEqual([1, 2]);
       });
     }
 

@@ -103,7 +103,6 @@ CREATE INDEX jobs_message ON trine.jobs (message) WHERE message IS NOT NULL;
 CREATE TABLE trine.messages (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   topic text NOT NULL,
-  receipt text NOT NULL,
   held boolean NOT NULL,
   size integer NOT NULL,
   created_at bigint NOT NULL,
@@ -112,7 +111,6 @@ CREATE TABLE trine.messages (
   baggage text,
   data text NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
-CREATE UNIQUE INDEX messages_receipt ON trine.messages (receipt);
 CREATE INDEX messages_held ON trine.messages (topic, id) WHERE held;
 CREATE INDEX messages_kept ON trine.messages (topic, id) WHERE keep_until IS NOT NULL;
 
@@ -123,6 +121,15 @@ CREATE TABLE trine.topics (
   kept_since bigint
 );
 CREATE INDEX topics_held ON trine.topics (topic) WHERE held_count > 0;
+
+-- The last batch of each writer: stored with its answer, or given up before it was ('writer.ts').
+CREATE TABLE trine.batches (
+  writer text COLLATE "C" PRIMARY KEY,
+  batch bigint NOT NULL,
+  given_up boolean NOT NULL,
+  answer json,
+  at bigint NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 
 -- 'until' null: as long as the job with the receipt has not ended.
 CREATE TABLE trine.unique_keys (

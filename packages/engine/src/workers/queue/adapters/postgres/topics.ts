@@ -12,6 +12,7 @@ import type { PgCore } from './core.js';
 import type { PgLine } from './line.js';
 import type { Lines } from './lines.js';
 import { LONG_QUERY_TIMEOUT_MS, statement } from './server.js';
+import { Writer } from './writer.js';
 
 /** How long a publish is tried again after a lost connection, in milliseconds. */
 const TRY_FOR_MS = 5_000;
@@ -20,7 +21,7 @@ const BACKLOG_WARNING = 0.8;
 /** Jobs in one statement. */
 const CHUNK = 1_000;
 
-const PUBLISH = statement('publish', 'SELECT nr, line, full_of FROM trine.publish($1, $2, $3, $4)');
+const PUBLISH = statement('publish', 'SELECT trine.store_messages($1, $2, $3, $4, $5, $6) AS answer');
 /** Index topics_held. */
 const HELD = statement('held', 'SELECT topic, held_count, held_bytes FROM trine.topics WHERE held_count > 0');
 /** Index messages_held. */
@@ -94,21 +95,24 @@ const LONG_ENDED = statement(
 );
 
 interface Published {
-  readonly nr: number;
-  readonly line: number | null;
-  readonly full_of: string | null;
+  /** Lines that got jobs, with their payload in UTF-16 units. */
+  readonly got: readonly { readonly line: number; readonly jobs: number; readonly units: number }[];
+  /** What a topic that nobody subscribed to holds already, by the message that found no room. */
+  readonly full: Readonly<Record<number, string>>;
 }
 
 export class Messages {
   readonly #core: PgCore;
   readonly #lines: Lines;
-  readonly #batcher: Batcher<{ readonly message: Message; readonly receipt: string }, string | undefined>;
+  readonly #batcher: Batcher<Message, string | undefined>;
   readonly #stored: (lines: ReadonlySet<PgLine>) => void;
+  readonly #writer: Writer;
 
   constructor(core: PgCore, lines: Lines, stored: (lines: ReadonlySet<PgLine>) => void) {
     this.#core = core;
     this.#lines = lines;
     this.#stored = stored;
+    this.#writer = new Writer(core);
     this.#batcher = new Batcher(core.host, { tryForMs: TRY_FOR_MS, patient: false }, (messages) =>
       this.#store(messages),
     );
@@ -118,8 +122,7 @@ export class Messages {
   async publish(message: Message): Promise<void> {
     this.#core.needServer();
     const { topic, data } = message;
-    const add = (): Promise<string | undefined> =>
-      this.#batcher.add({ message, receipt: this.#core.host.random.uuid() }, data.length);
+    const add = (): Promise<string | undefined> => this.#batcher.add(message, data.length);
     let full = await add();
     if (full !== undefined && (await this.#dropHeld(topic)) > 0) full = await add();
     if (full !== undefined) throw topicBacklogFull(topic, full);
@@ -184,35 +187,29 @@ export class Messages {
     }
   }
 
-  async #store(
-    messages: readonly { readonly message: Message; readonly receipt: string }[],
-  ): Promise<readonly (string | undefined)[]> {
-    const { server, events, linesById } = this.#core;
-    const rows = messages.map(({ message, receipt }, nr) => {
-      const { topic, data, traceparent, baggage, createdAt } = message;
+  async #store(messages: readonly Message[]): Promise<readonly (string | undefined)[]> {
+    const { events, linesById } = this.#core;
+    const rows = messages.map(({ topic, data, traceparent, baggage, createdAt }, nr) => {
       const keep = events.topicRules(topic).replayRetentionMs || undefined;
-      return { nr, topic, receipt, data, size: data.length, trace: traceparent, baggage, created: createdAt, keep };
+      return { nr, topic, data, size: data.length, trace: traceparent, baggage, created: createdAt, keep };
     });
     const values = [JSON.stringify(rows), MAX_HELD_MESSAGES, MAX_HELD_BYTES, MAX_HELD_TOPICS];
-    const published = await server.storeOnce<Published>(PUBLISH, values, TRY_FOR_MS);
-    const full = new Map<number, string>();
+    const { got, full } = await this.#writer.store<Published>(PUBLISH, values);
     const lines = new Set<PgLine>();
     const unknown = new Set<number>();
-    for (const { nr, line: id, full_of: fullOf } of published) {
-      if (fullOf !== null) full.set(nr, fullOf);
-      if (id === null) continue;
+    for (const { line: id, jobs, units } of got) {
       const line = linesById.get(id);
       if (line === undefined) unknown.add(id);
       else {
         lines.add(line);
-        line.backlog++;
-        line.backlogLength += messages[nr]?.message.data.length ?? 0;
+        line.backlog += jobs;
+        line.backlogLength += units;
       }
     }
     this.#core.tell(unknown);
     this.#told(lines);
     for (const line of lines) if (this.#isNearBound(line) && !line.trimming) void this.#watchBacklog(line);
-    return messages.map((_, nr) => full.get(nr));
+    return messages.map((_, nr) => full[nr]);
   }
 
   #told(lines: Iterable<PgLine>): void {

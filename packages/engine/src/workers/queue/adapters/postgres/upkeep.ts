@@ -279,6 +279,7 @@ export class Upkeep {
     const { server } = core;
     await server.ping();
     if (!server.isReady) return;
+    await this.#leases.releaseLost();
     await server.query(BURY, [core.owner]);
     const woken = new Set<number>();
     for (const { line } of await server.query<{ readonly line: number }>(ORPHANS)) woken.add(line);
