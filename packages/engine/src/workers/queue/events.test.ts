@@ -9,6 +9,10 @@ interface Event {
   readonly error?: string;
 }
 
+interface Expired {
+  readonly expired: number;
+}
+
 describe('events of jobs', () => {
   let engine: QueueEngine;
   let events: Event[];
@@ -93,6 +97,24 @@ describe('events of jobs', () => {
     await worker.shutdown();
     await waitFor(() => events.length === 1);
     expect(events[0]).toMatchObject({ event: 'stalled', receipt, function_id: 'hangs' });
+  });
+
+  it('tell of messages that a full backlog dropped, those of other topics aside', async () => {
+    await watch({ topic: 'news', events: ['backlog_expired'] });
+    for (const topic of ['news', 'other']) {
+      const worker = engine.engine.worker(`reader of ${topic}`);
+      worker.registerFunction(`reads::${topic}`, () => undefined);
+      const config = { topic, queue_config: { maxBacklog: 5 } };
+      await worker.registerTrigger({ type: 'durable:subscriber', function_id: `reads::${topic}`, config }).ready;
+      await worker.shutdown();
+      for (let i = 0; i < 12; i++) await engine.call('iii::durable::publish', { topic, data: i });
+    }
+    const dropped = (): number => events.reduce((sum, event) => sum + (event as unknown as Expired).expired, 0);
+    await waitFor(() => dropped() === 7);
+    expect(new Set(events.map(({ event, function_id }) => `${event} ${function_id}`))).toEqual(
+      new Set(['backlog_expired reads::news']),
+    );
+    expect(events.at(-1)).toMatchObject({ topic: 'news', namespace: 'default', expired_in_all: 7 });
   });
 
   it('refuse a trigger that asks for what there is not', async () => {

@@ -1,12 +1,12 @@
 /**
- * What happens to jobs, told to functions: the trigger type `queue` and the dead-letter function of a
+ * What happens to jobs and backlogs, told to functions: the trigger type `queue` and the dead-letter function of a
  * queue. At most once, after the commit, and never for jobs of the function that would be told.
  */
 import { DEFAULT_NAMESPACE, Payload } from '@trine/protocol';
 import { z } from 'zod';
 import type { TriggerBinding, TriggerTypeDefinition, WorkerHost } from '../../core/worker-host.js';
 import { unknownField } from '../../core/raw-input.js';
-import type { Lease } from './adapters/index.js';
+import type { Lease, Line } from './adapters/index.js';
 import type { Decision } from './job.js';
 import type { JobEnd, LinePolicy } from './line-runner.js';
 
@@ -15,7 +15,7 @@ export const MAX_EVENTS_IN_FLIGHT = 10_000;
 /** How often the log tells of dropped events, in milliseconds. */
 const TELL_DROPPED_EVERY_MS = 60_000;
 
-export const EVENTS = ['completed', 'failed', 'dead_lettered', 'stalled'] as const;
+export const EVENTS = ['completed', 'failed', 'dead_lettered', 'stalled', 'backlog_expired'] as const;
 export type JobEvent = (typeof EVENTS)[number];
 
 const triggerConfig = z.object({
@@ -25,7 +25,10 @@ const triggerConfig = z.object({
   events: z
     .array(z.enum(EVENTS))
     .optional()
-    .describe('Default: all. `stalled`: a delivery ended without an answer (worker lost, timeout).'),
+    .describe(
+      'Default: all. `stalled`: a delivery ended without an answer (worker lost, timeout). `backlog_expired`: the oldest ' +
+        'messages of a subscription were dropped, as its backlog was full.',
+    ),
 });
 
 interface Listener {
@@ -61,8 +64,24 @@ export class JobEvents {
     if (decision.kind !== 'dead') return;
     this.#tell('dead_lettered', lease, decision);
     if (policy.deadLetterFunction === undefined || policy.deadLetterFunction === lease.job.functionId) return;
-    const payload = Payload.fromJson(`{${this.#head('dead_lettered', lease, decision)},"payload":${lease.job.data}}`);
+    const head = JSON.stringify(this.#head('dead_lettered', lease, decision)).slice(0, -1);
+    const payload = Payload.fromJson(`${head},"payload":${lease.job.data}}`);
     this.#invoke(policy.deadLetterFunction, DEFAULT_NAMESPACE, payload);
+  }
+
+  /** The oldest messages of a subscription were dropped, and that is stored. */
+  backlogExpired(line: Line, count: number): void {
+    const { name: topic, functionId, namespace, expired } = line;
+    const at = this.#host.clock.now();
+    this.#tellAll('backlog_expired', line, { functionId, namespace }, () => ({
+      event: 'backlog_expired',
+      topic,
+      function_id: functionId,
+      namespace,
+      expired: count,
+      expired_in_all: expired,
+      at_ms: at,
+    }));
   }
 
   bind(trigger: TriggerBinding): void {
@@ -88,25 +107,34 @@ export class JobEvents {
   }
 
   #tell(event: JobEvent, lease: Lease, decision: Decision): void {
-    const { job, line } = lease;
+    this.#tellAll(event, lease.line, lease.job, () => this.#head(event, lease, decision));
+  }
+
+  /** @param whose - the function whose job it is about: it is never told */
+  #tellAll(
+    event: JobEvent,
+    line: Line,
+    whose: { readonly functionId: string; readonly namespace: string },
+    describe: () => object,
+  ): void {
     let payload: Payload | undefined;
     for (const { functionId, namespace, queue, topic, jobFunction, events } of this.#listeners.values()) {
       if (!events.has(event)) continue;
       // A queue and a topic may have the same name.
       const isNamed = queue !== undefined || topic !== undefined;
       if (isNamed && (line.kind === 'queue' ? queue : topic) !== line.name) continue;
-      if (jobFunction !== undefined && jobFunction !== job.functionId) continue;
-      if (functionId === job.functionId && namespace === job.namespace) continue;
-      payload ??= Payload.fromJson(`{${this.#head(event, lease, decision)}}`);
+      if (jobFunction !== undefined && jobFunction !== whose.functionId) continue;
+      if (functionId === whose.functionId && namespace === whose.namespace) continue;
+      payload ??= Payload.fromJson(JSON.stringify(describe()));
       this.#invoke(functionId, namespace, payload.fork());
     }
   }
 
-  #head(event: JobEvent, { job, line }: Lease, decision: Decision): string {
+  #head(event: JobEvent, { job, line }: Lease, decision: Decision): object {
     const failed = decision.kind === 'dead' ? decision : undefined;
     const last = decision.kind === 'postpone' ? decision.failures.at(-1)?.error : undefined;
     const attempts = decision.kind === 'postpone' || decision.kind === 'dead' ? decision.attempts : job.attempts;
-    return JSON.stringify({
+    return {
       event,
       [line.kind === 'queue' ? 'queue' : 'topic']: line.name,
       function_id: job.functionId,
@@ -118,7 +146,7 @@ export class JobEvents {
       error: failed?.error ?? last,
       error_code: failed?.code,
       retry_in_ms: decision.kind === 'postpone' ? decision.delayMs : undefined,
-    }).slice(1, -1);
+    };
   }
 
   #invoke(functionId: string, namespace: string, payload: Payload): void {
@@ -152,7 +180,8 @@ export class JobEvents {
 export function queueEvents(events: JobEvents): TriggerTypeDefinition {
   return {
     id: 'queue',
-    description: 'Runs a function when a job completed, failed, was dead-lettered or stalled; at most once',
+    description:
+      'Runs a function when a job completed, failed, was dead-lettered or stalled, or a backlog lost its oldest messages; at most once',
     configSchema: triggerConfig,
     bind: (trigger) => events.bind(trigger),
     unbind: (trigger) => events.unbind(trigger),

@@ -58,6 +58,7 @@ export const queueWorker = defineWorker<QueueWorkerConfig>({
         if (condition === undefined || host.registry.hasFunction(condition, namespace)) return undefined;
         return { functionId: condition, namespace };
       },
+      expired: (line, count) => events.backlogExpired(line, count),
       topicRules: (topic) => topicRules(current, topic),
     });
     const runnerOf = (line: Line): LineRunner => {

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { EmbeddedWorker } from '../../core/embedded-worker.js';
 import { createLog } from '../../core/log-writer.js';
 import { createEngine, type Engine } from '../../engine.js';
-import { HELD_RETENTION_MS, MAX_HELD_MESSAGES } from './adapters/builtin/topics.js';
+import { HELD_RETENTION_MS, MAX_HELD_MESSAGES } from './adapters/rules.js';
 import { DEFAULT_SUBSCRIPTION_RETENTION_MS as SUBSCRIPTION_RETENTION_MS } from './config.js';
 
 interface SubscriptionInfo {

@@ -261,6 +261,8 @@ export interface BrokerEvents {
     functionId: string,
     namespace: string,
   ): { readonly functionId: string; readonly namespace: string } | undefined;
+  /** So many of a subscription's oldest jobs were dropped, as its backlog was full. After the commit. */
+  expired(line: Line, count: number): void;
   /** Bounds and times of a topic, as configured now. */
   topicRules(topic: string): TopicRules;
 }

@@ -2,13 +2,14 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { FakeClock, tempFolder, waitFor } from '@trine/testing';
 import { describe, expect, it } from 'vitest';
-import { createLog } from '../../../../core/log-writer.js';
 import { systemRandom } from '../../../../core/random.js';
 import type { Storage, Store, StoreValue } from '../../../../core/store.js';
 import type { WorkerHost } from '../../../../core/worker-host.js';
 import { StorageThreads } from '../../../../storage/index.js';
 import { adapterCapabilities, type SubscriptionSettings } from '../index.js';
-import { brokerSuite, House, type SuiteStore } from '../suite/index.js';
+import { brokerSuite, House, suiteLog, type SuiteStore } from '../suite/index.js';
+import { MANY_DEAD_LETTERS } from '../rules.js';
+import { MAX_UNCOMMITTED_ENDS } from './bounds.js';
 import { openBuiltin } from './durability.js';
 
 /** @param gate - what a write of the queue waits for, by the name of the operation */
@@ -17,7 +18,7 @@ async function store(
 ): Promise<SuiteStore & { readonly file: string }> {
   const folder = await tempFolder();
   const clock = new FakeClock();
-  const log = createLog({ level: 'error', format: 'json', stream: { write: () => true } });
+  const { log, said } = suiteLog();
   const threads: StorageThreads[] = [];
   return {
     file: join(folder.path, 'data', 'engine.db'),
@@ -40,6 +41,7 @@ async function store(
     },
     pass: (ms) => clock.advance(ms),
     now: () => clock.now(),
+    said,
     async remove() {
       await Promise.all(threads.map((storage) => storage.stop()));
       await folder.remove();
@@ -69,6 +71,7 @@ describe('the builtin broker', () => {
       const broker = await under.open({
         ready: () => undefined,
         missing: () => undefined,
+        expired: () => undefined,
         topicRules: () => ({ replayRetentionMs: 0, subscriptionRetentionMs: 3_600_000 }),
       });
       const spec = { kind: 'subscription', name: 'news', namespace: 'default', functionId: 'reader' } as const;
@@ -215,6 +218,58 @@ describe('the builtin broker', () => {
       expect(await house.broker.stats([line])).toMatchObject({ bytes: 10_000, waiting: 100 });
       expect(line.expired).toBe(900);
       expect(steps).toBeLessThan(50);
+    } finally {
+      await house.stop();
+      await under.remove();
+    }
+  });
+
+  it('starts nothing more while a thousand ends are not stored yet', async () => {
+    let open = true;
+    let release!: () => void;
+    const released = new Promise<void>((go) => (release = go));
+    const under = await store(() => (open ? undefined : released));
+    const house = await House.open(under);
+    try {
+      const line = await house.queue({}, 'q', 2_000);
+      await Promise.all(Array.from({ length: MAX_UNCOMMITTED_ENDS + 100 }, (_, i) => house.accept(line, i)));
+      open = false;
+      const ends: Promise<void>[] = [];
+      for (let i = 0; i < MAX_UNCOMMITTED_ENDS; i++) {
+        const lease = await house.lease(line);
+        ends.push(house.broker.settle(lease, { kind: 'done' }));
+      }
+      expect(house.broker.reserve(line)).toBeUndefined();
+      expect((await house.broker.stats([line])).waiting).toBe(100);
+      release();
+      await Promise.all(ends);
+      expect(await house.drain(line, 100)).toHaveLength(100);
+    } finally {
+      await house.stop();
+      await under.remove();
+    }
+  });
+
+  it('warns once when ten thousand dead letters lie there', async () => {
+    const under = await store();
+    const house = await House.open(under);
+    try {
+      const line = await house.queue({}, 'q', 1_000);
+      const dies = async (): Promise<void> => {
+        const failures = [{ at: 1, error: 'no' }];
+        const how = { kind: 'dead', error: 'no', code: 'invocation_failed', attempts: 1, lost: 0, failures } as const;
+        await house.broker.settle(await house.lease(line), how);
+      };
+      const dieTogether = async (count: number): Promise<void> => {
+        await Promise.all(Array.from({ length: count }, (_, i) => house.accept(line, i)));
+        for (let left = count; left > 0; left -= 500)
+          await Promise.all(Array.from({ length: Math.min(500, left) }, dies));
+      };
+      await dieTogether(MANY_DEAD_LETTERS - 1);
+      expect(under.said('many dead letters')).toBe(0);
+      await dieTogether(2);
+      expect(under.said('many dead letters')).toBe(1);
+      expect(await house.broker.purge?.(line, 'dead')).toBe(MANY_DEAD_LETTERS + 1);
     } finally {
       await house.stop();
       await under.remove();

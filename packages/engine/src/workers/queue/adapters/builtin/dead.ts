@@ -1,13 +1,11 @@
 /** Dead letters: browsed page by page, moved back, changed, deleted. */
 import type { DeadKey, DeadRow, EndedRow } from '../../store.js';
 import type { DeadPage, DeadQuery, Line, RedriveOptions } from '../index.js';
+import { MANY_DEAD_LETTERS } from '../rules.js';
 import { bounds } from './bounds.js';
 import { extrasOf, type BuiltinCore } from './core.js';
 import type { Lane } from './lane.js';
 import type { BuiltinLine } from './line.js';
-
-/** Dead letters of one queue above which the log warns. */
-export const MANY_DEAD_LETTERS = 10_000;
 
 export class DeadStore {
   readonly #core: BuiltinCore;

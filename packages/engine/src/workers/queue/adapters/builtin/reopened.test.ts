@@ -87,6 +87,7 @@ beforeEach(async () => {
   broker = await openBroker(host, unsure.store, {
     ready: () => undefined,
     missing: () => undefined,
+    expired: () => undefined,
     topicRules: () => ({ replayRetentionMs: 0, subscriptionRetentionMs: 3_600_000 }),
   });
 });

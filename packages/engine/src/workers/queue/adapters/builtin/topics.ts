@@ -15,22 +15,20 @@
 import { toErrorBody } from '@trine/protocol';
 import { replayNotRetained, topicBacklogFull } from '../../errors.js';
 import type { LineSpec, Message, NewJob, SubscriptionSettings } from '../index.js';
+import {
+  BACKLOG_CALM,
+  BACKLOG_WARNING,
+  HELD_RETENTION_MS,
+  MAX_HELD_BYTES,
+  MAX_HELD_MESSAGES,
+  MAX_HELD_TOPICS,
+} from '../rules.js';
 import { bounds } from './bounds.js';
 import { type BuiltinCore } from './core.js';
 import type { Intake } from './intake.js';
 import type { Lane } from './lane.js';
 import type { BuiltinLine } from './line.js';
 import type { Withdrawals } from './withdraw.js';
-
-/** How long a topic without subscriptions holds a message, in milliseconds. */
-export const HELD_RETENTION_MS = 24 * 3_600_000;
-export const MAX_HELD_MESSAGES = 10_000;
-/** Payload that one topic holds, in UTF-16 units. */
-export const MAX_HELD_BYTES = 64 * 1024 * 1024;
-/** Topics that hold messages. */
-export const MAX_HELD_TOPICS = 10_000;
-/** Share of a backlog's bound at which the log warns. */
-const BACKLOG_WARNING = 0.8;
 
 interface Held {
   count: number;
@@ -332,7 +330,7 @@ export class TopicStore {
       line.trimming = true;
       void this.#core.gate.run(() => this.#trim(line));
     }
-    if (share < BACKLOG_WARNING / 2) line.warnedBacklog = false;
+    if (share < BACKLOG_CALM) line.warnedBacklog = false;
     if (share < BACKLOG_WARNING || line.warnedBacklog) return;
     line.warnedBacklog = true;
     this.#core.host.log.warn('the backlog of a subscription is nearly full: its oldest messages will expire', {
@@ -366,12 +364,13 @@ export class TopicStore {
       });
     }
     line.trimming = false;
-    if (expired > 0)
-      this.#core.host.log.warn('messages of a subscription expired: its backlog is full', {
-        topic: line.name,
-        function: line.functionId,
-        expired,
-      });
+    if (expired === 0) return;
+    this.#core.host.log.warn('messages of a subscription expired: its backlog is full', {
+      topic: line.name,
+      function: line.functionId,
+      expired,
+    });
+    this.#core.events.expired(line, expired);
   }
 }
 

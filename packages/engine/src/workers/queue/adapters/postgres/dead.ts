@@ -1,6 +1,6 @@
 /** Dead letters: browsed page by page, moved back, changed, deleted. */
-import { MANY_DEAD_LETTERS } from '../builtin/dead.js';
 import type { DeadPage, DeadQuery, Line, RedriveOptions } from '../index.js';
+import { MANY_DEAD_LETTERS } from '../rules.js';
 import { storable, type PgCore } from './core.js';
 import type { PgLine } from './line.js';
 import { LONG_QUERY_TIMEOUT_MS, statement } from './server.js';

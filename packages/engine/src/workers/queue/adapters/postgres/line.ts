@@ -52,7 +52,9 @@ export class PgLine implements Line {
   /** Estimate of what waits for a subscription, and what was published since it was counted. */
   backlog = 0;
   backlogLength = 0;
-  trimming = false;
+  /** Its backlog is being counted and trimmed; something came meanwhile. */
+  watching = false;
+  watchAgain = false;
   /** Of a queue with `maxWaiting`: how many more it takes before it is counted again. */
   room = 0;
   counting: Promise<void> | undefined;

@@ -405,18 +405,6 @@ describe.skipIf(missing !== undefined)(title, () => {
     });
   });
 
-  it('drops the oldest messages of a subscription beyond its backlog, counted, and keeps the newest', async () => {
-    const line = await a.subscription('f', { maxBacklog: 10, fifo: true });
-    a.broker.consume(line, 0);
-    for (let i = 0; i < 30; i++) await a.broker.publish(a.message(i));
-    await waitFor(async () => (await a.broker.stats([line])).waiting <= 10);
-    a.broker.consume(line, 1);
-    const rest = await a.drain(line, (await a.broker.stats([line])).waiting);
-    expect(rest.at(-1)).toBe(29);
-    expect(rest.length).toBeLessThanOrEqual(10);
-    expect(line.expired).toBe(30 - rest.length);
-  });
-
   it('takes no more than a queue may hold, and more when some have run', async () => {
     const line = await a.queue({ maxWaiting: 3 });
     const answers = await Promise.allSettled(Array.from({ length: 6 }, (_, i) => a.accept(line, i)));

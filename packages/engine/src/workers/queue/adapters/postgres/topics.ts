@@ -5,8 +5,15 @@
  */
 import { toErrorBody } from '@trine/protocol';
 import { replayNotRetained, topicBacklogFull } from '../../errors.js';
-import { HELD_RETENTION_MS, MAX_HELD_BYTES, MAX_HELD_MESSAGES, MAX_HELD_TOPICS } from '../builtin/topics.js';
 import type { Message, SubscriptionSettings } from '../index.js';
+import {
+  BACKLOG_CALM,
+  BACKLOG_WARNING,
+  HELD_RETENTION_MS,
+  MAX_HELD_BYTES,
+  MAX_HELD_MESSAGES,
+  MAX_HELD_TOPICS,
+} from '../rules.js';
 import { Batcher } from './batcher.js';
 import type { PgCore } from './core.js';
 import type { PgLine } from './line.js';
@@ -16,8 +23,6 @@ import { Writer } from './writer.js';
 
 /** How long a publish is tried again after a lost connection, in milliseconds. */
 const TRY_FOR_MS = 5_000;
-/** Share of a backlog's bound at which the log warns. */
-const BACKLOG_WARNING = 0.8;
 /** Jobs in one statement. */
 const CHUNK = 1_000;
 
@@ -183,7 +188,7 @@ export class Messages {
   /** Counts the backlogs that may have grown beyond their bounds. */
   async countBacklogs(): Promise<void> {
     for (const line of [...this.#core.lines.values()]) {
-      if (line.kind === 'subscription' && this.#isNearBound(line)) await this.#watchBacklog(line);
+      if (line.kind === 'subscription' && this.#isNearBound(line)) await this.#watch(line);
     }
   }
 
@@ -208,7 +213,7 @@ export class Messages {
     }
     this.#core.tell(unknown);
     this.#told(lines);
-    for (const line of lines) if (this.#isNearBound(line) && !line.trimming) void this.#watchBacklog(line);
+    for (const line of lines) if (this.#isNearBound(line)) void this.#watch(line);
     return messages.map((_, nr) => full[nr]);
   }
 
@@ -266,11 +271,24 @@ export class Messages {
     );
   }
 
+  /** One look at a time; what is published meanwhile is looked at after it. */
+  async #watch(line: PgLine): Promise<void> {
+    if (line.watching) {
+      line.watchAgain = true;
+      return;
+    }
+    line.watching = true;
+    do {
+      line.watchAgain = false;
+      await this.#watchBacklog(line);
+    } while (line.watchAgain && this.#isNearBound(line));
+    line.watching = false;
+  }
+
   async #watchBacklog(line: PgLine): Promise<void> {
-    const { host, server } = this.#core;
+    const { host, server, events } = this.#core;
     const { settings } = line;
-    if (settings === undefined || line.id === undefined || line.trimming) return;
-    line.trimming = true;
+    if (settings === undefined || line.id === undefined) return;
     try {
       const values = [line.id];
       const [row] = await server.query<{ readonly count: number; readonly length: number }>(
@@ -283,7 +301,7 @@ export class Messages {
       const { maxBacklog, maxBacklogBytes } = settings;
       const place = { topic: line.name, function: line.functionId };
       const share = Math.max(line.backlog / maxBacklog, line.backlogLength / maxBacklogBytes);
-      if (share < BACKLOG_WARNING / 2) line.warnedBacklog = false;
+      if (share < BACKLOG_CALM) line.warnedBacklog = false;
       if (share >= BACKLOG_WARNING && !line.warnedBacklog) {
         line.warnedBacklog = true;
         host.log.warn('the backlog of a subscription is nearly full: its oldest messages will expire', {
@@ -296,14 +314,14 @@ export class Messages {
       }
       if (share <= 1) return;
       const expired = await this.#trim(line, line.backlog - maxBacklog, line.backlogLength - maxBacklogBytes);
-      if (expired > 0) host.log.warn('messages of a subscription expired: its backlog is full', { ...place, expired });
+      if (expired === 0) return;
+      host.log.warn('messages of a subscription expired: its backlog is full', { ...place, expired });
+      events.expired(line, expired);
     } catch (error) {
       host.log.error('old messages of a full subscription could not be dropped', {
         topic: line.name,
         error: toErrorBody(error).message,
       });
-    } finally {
-      line.trimming = false;
     }
   }
 

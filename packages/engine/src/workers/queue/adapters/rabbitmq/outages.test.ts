@@ -44,6 +44,7 @@ describe.skipIf(RabbitServer.missing !== undefined)(
       const broker = await openRabbit(fixtureHost(dataDir, told), rabbitConfig.parse({ amqp_url: url }), {
         ready: () => undefined,
         missing: (_line, functionId, namespace) => (live.has(functionId) ? undefined : { functionId, namespace }),
+        expired: () => undefined,
         topicRules: () => ({ replayRetentionMs: 0, subscriptionRetentionMs: 1_000 }),
       });
       opened.push(broker);

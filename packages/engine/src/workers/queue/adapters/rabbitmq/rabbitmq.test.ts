@@ -28,9 +28,10 @@ describe.skipIf(RabbitServer.missing !== undefined)(
 
     async function store(): Promise<SuiteStore> {
       const vhost = `suite${used++}`;
+      const told: string[] = [];
       const config = rabbitConfig.parse({ amqp_url: `amqp://guest:guest@127.0.0.1:${proxy.port}/${vhost}` });
       return {
-        open: (events) => openRabbit(fixtureHost(), config, events),
+        open: (events) => openRabbit(fixtureHost(undefined, told), config, events),
         async cut() {
           proxy.refusing = true;
           proxy.cut();
@@ -38,6 +39,7 @@ describe.skipIf(RabbitServer.missing !== undefined)(
         },
         pass: (ms) => new Promise((go) => setTimeout(go, ms)),
         now: () => Date.now(),
+        said: (text) => told.filter((line) => line.includes(text)).length,
         remove: async () => undefined,
       };
     }

@@ -2,13 +2,12 @@
 import type { Timer } from '../../../../core/clock.js';
 import { RedisFailure, type RedisSession } from '../../../../redis/index.js';
 import type { Decision } from '../../job.js';
+import { MANY_DEAD_LETTERS } from '../rules.js';
 import { CHUNK, type RedisCore } from './core.js';
 import type { RedisLease, RedisLine } from './line.js';
 
 /** A consumer of a subscription that gave no sign for this long is gone, in milliseconds. */
 export const CONSUMER_GONE_MS = 60_000;
-/** Dead letters of one queue above which the log warns. */
-const MANY_DEAD_LETTERS = 10_000;
 
 export class Leases {
   readonly #core: RedisCore;

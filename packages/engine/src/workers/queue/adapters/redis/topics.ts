@@ -2,20 +2,11 @@
 import { RedisFailure, type RedisSession } from '../../../../redis/index.js';
 import { replayNotRetained, topicBacklogFull } from '../../errors.js';
 import type { LineSpec, Message, SubscriptionSettings } from '../index.js';
+import { BACKLOG_WARNING, HELD_RETENTION_MS, MAX_HELD_BYTES, MAX_HELD_MESSAGES, MAX_HELD_TOPICS } from '../rules.js';
 import { CHUNK, type EndedRow, type RedisCore } from './core.js';
 import { CONSUMER_GONE_MS } from './leases.js';
 import type { Fetcher } from './fetcher.js';
 import type { RedisLine } from './line.js';
-
-/** How long a topic without subscriptions holds a message, in milliseconds. */
-export const HELD_RETENTION_MS = 24 * 3_600_000;
-export const MAX_HELD_MESSAGES = 10_000;
-/** Payload that one topic holds, in UTF-16 units. */
-export const MAX_HELD_BYTES = 64 * 1024 * 1024;
-/** Topics that hold messages. */
-export const MAX_HELD_TOPICS = 10_000;
-/** Share of a backlog's bound below which a warning may come again. */
-const BACKLOG_CALM = 0.4;
 
 /** Messages that one step of a sweep drops, see `SWEEP_HELD`. */
 const SWEPT_AT_ONCE = 1_000;
@@ -158,6 +149,7 @@ export class TopicStore {
   async sweepLine(line: RedisLine): Promise<void> {
     const core = this.#core;
     const { subscriptionRetentionMs } = core.events.topicRules(line.name);
+    line.warnedBacklog = false;
     let became = '';
     await this.#repeat(async () => {
       const [dead, ended, state] = (await core.run(core.scripts.sweepLine, [line.id, subscriptionRetentionMs])) as [
@@ -208,6 +200,7 @@ export class TopicStore {
       MAX_HELD_MESSAGES,
       MAX_HELD_BYTES,
       MAX_HELD_TOPICS,
+      BACKLOG_WARNING,
     ])) as string | NearlyFull[];
   }
 
@@ -239,10 +232,10 @@ export class TopicStore {
     if (expired > 0) {
       line.expired += expired;
       log.warn('messages of a subscription expired: its backlog is full', { ...where, expired });
+      this.#core.events.expired(line, expired);
     }
-    if (Math.max(waiting / maxBacklog, bytes / maxBacklogBytes) < BACKLOG_CALM) line.warnedBacklog = false;
-    else if (!line.warnedBacklog) {
-      line.warnedBacklog = true;
+    if (!line.warnedBacklog) {
+      line.warnedBacklog = true; // until the next sweep
       log.warn('the backlog of a subscription is nearly full: its oldest messages will expire', {
         ...where,
         waiting,

@@ -35,6 +35,8 @@ export interface SuiteStore {
   /** Lets time pass for the broker: a fake clock moves, or the real one is waited for. */
   pass(ms: number): Promise<void>;
   now(): number;
+  /** How many lines of the log contain this text. */
+  said(text: string): number;
   remove(): Promise<void>;
 }
 
@@ -67,6 +69,8 @@ export class House {
   broker!: Broker;
   /** Functions that are live on this engine. */
   readonly functions = new Set<string>(['f', 'g']);
+  /** Messages that the broker said it dropped, by the function of their subscription. */
+  readonly expired = new Map<string, number>();
   replayRetentionMs = 0;
 
   private constructor(store: SuiteStore) {
@@ -85,6 +89,8 @@ export class House {
       ready: () => undefined,
       missing: (_line, functionId, namespace) =>
         this.functions.has(functionId) ? undefined : { functionId, namespace },
+      expired: ({ functionId }, count) =>
+        void this.expired.set(functionId, (this.expired.get(functionId) ?? 0) + count),
       topicRules: () => ({ replayRetentionMs: this.replayRetentionMs, subscriptionRetentionMs: 7 * 24 * 3_600_000 }),
     });
   }

@@ -6,6 +6,7 @@ import { jobSuites, runSuites } from './jobs.js';
 import { queueSuites } from './queues.js';
 
 export { House, RULES, SETTINGS, type SuiteAdapter, type SuiteStore } from './house.js';
+export { suiteLog, type SuiteLog } from './log.js';
 
 /** The methods that belong to a capability. */
 const METHODS: Partial<Record<Capability, keyof Broker>> = {

@@ -1,4 +1,5 @@
 /** Capabilities of single jobs: delay, priority, unique, expiry, batch, cancel, lookup, late_success, keep_ended. */
+import { waitFor } from '@trine/testing';
 import { describe, expect, it } from 'vitest';
 import type { Capability } from '../index.js';
 import type { House } from './house.js';
@@ -77,6 +78,24 @@ export const jobSuites: Partial<Record<Capability, Suite>> = {
     });
   },
   expiry: (house) => {
+    it('drops the oldest messages of a full backlog, says how many, and warns before that', async () => {
+      const line = await house().subscription('f', { maxBacklog: 10, fifo: true });
+      house().broker.consume(line, 0);
+      for (let i = 0; i < 7; i++) await house().broker.publish(house().message(i));
+      expect(house().store.said('is nearly full')).toBe(0);
+      await house().broker.publish(house().message(7));
+      await waitFor(() => house().store.said('is nearly full') === 1);
+      for (let i = 8; i < 30; i++) await house().broker.publish(house().message(i));
+      await waitFor(async () => (await house().broker.stats([line])).waiting <= 10);
+      const { waiting } = await house().broker.stats([line]);
+      await waitFor(() => house().expired.get('f') === 30 - waiting);
+      expect(line.expired).toBe(30 - waiting);
+      expect(house().store.said('is nearly full')).toBe(1);
+      house().broker.consume(line, 1);
+      const rest = await house().drain(line, waiting);
+      expect(rest).toEqual(Array.from({ length: waiting }, (_, i) => 30 - waiting + i));
+    });
+
     it('drops a job that has not started in time, waiting or delayed, and no other', async () => {
       const line = await house().queue();
       const at = house().store.now() + 2_000;

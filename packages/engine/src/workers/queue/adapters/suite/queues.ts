@@ -2,6 +2,7 @@
 import { expect, it } from 'vitest';
 import type { Decision } from '../../job.js';
 import type { Capability } from '../index.js';
+import { MAX_HELD_BYTES, MAX_HELD_MESSAGES, MAX_HELD_TOPICS } from '../rules.js';
 import type { House } from './house.js';
 
 type Suite = (house: () => House) => void;
@@ -161,6 +162,32 @@ export const queueSuites: Partial<Record<Capability, Suite>> = {
       expect((await house().broker.held()).get('t')).toBeUndefined();
       expect(await house().nothing(await house().subscription('g'))).toBe(true);
     });
+
+    it('holds so many messages, so many bytes and so many topics, and refuses more by name', async () => {
+      const publish = (topic: string, data: unknown, count = 1): Promise<unknown> =>
+        Promise.all(Array.from({ length: count }, () => house().broker.publish({ ...house().message(data), topic })));
+      const full = (holding: string): object => ({
+        code: 'topic_backlog_full',
+        message: expect.stringContaining(holding) as string,
+      });
+      await publish('many', 1, MAX_HELD_MESSAGES);
+      await expect(publish('many', 1)).rejects.toMatchObject(full(`${MAX_HELD_MESSAGES} messages`));
+      const piece = 'x'.repeat(MAX_HELD_BYTES / 16 - 2); // and its quotes
+      for (let i = 0; i < 16; i++) await publish('large', piece);
+      await expect(publish('large', '')).rejects.toMatchObject(full(`${MAX_HELD_BYTES} bytes`));
+      for (let i = 2; i < MAX_HELD_TOPICS; i += 1_000) {
+        await Promise.all(
+          Array.from({ length: Math.min(1_000, MAX_HELD_TOPICS - i) }, (_, n) => publish(`topic ${i + n}`, 1)),
+        );
+      }
+      await expect(publish('one more', 1)).rejects.toMatchObject(full(`${MAX_HELD_TOPICS} other such topics`));
+      await publish('topic 2', 2); // one that holds messages already
+      const line = await house().subscription('f', {}, 'many');
+      expect((await house().broker.stats([line])).waiting + (await house().broker.stats([line])).running).toBe(
+        MAX_HELD_MESSAGES,
+      );
+      await publish('one more', 1); // there is room for it now
+    }, 60_000);
   },
   replay: (house) => {
     it('delivers messages since a time again to one subscription, as new jobs', async () => {

@@ -118,7 +118,7 @@ end
 
 /**
  * topic, data, traceparent, baggage, created, size, head of receipts, replay retention, bounds of what is
- * held: messages, bytes, topics. Answers the reason when nothing more can be held, else for each
+ * held: messages, bytes, topics; share of a backlog that is nearly full. Answers the reason when nothing more can be held, else for each
  * subscription that is nearly full: line, waiting, bytes, expired.
  */
 export const PUBLISH = `${DELIVER}
@@ -161,7 +161,8 @@ for _, each in ipairs(lines) do
   local expired = trim(L, t, serial, line[5], maxJobs, maxBytes)
   local counts = call('HMGET', P .. 'l:' .. L, 'n', 'b')
   local waiting = tonumber(counts[1]) - call('ZCARD', P .. 'x:' .. L)
-  if expired > 0 or waiting > 0.8 * maxJobs or tonumber(counts[2]) > 0.8 * maxBytes then
+  local near = tonumber(ARGV[12])
+  if expired > 0 or waiting >= near * maxJobs or tonumber(counts[2]) >= near * maxBytes then
     full[#full + 1] = { L, waiting, tonumber(counts[2]), expired }
   end
   wake(L)
