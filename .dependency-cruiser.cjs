@@ -99,6 +99,7 @@ module.exports = {
           `${ENGINE}workers/`,
           `${ENGINE}storage/store-module[.]ts$`,
           `${ENGINE}(listener|config|values|remote|redis)/index[.]ts$`,
+          `${ENGINE}values/plain[.]ts$`,
           VERSION,
         ],
       },

@@ -13,7 +13,7 @@ import {
   type Members,
   type ObjectSpans,
   type Payload,
-} from '@trine/protocol';
+} from '@trine/protocol/plain';
 import { nearestName } from './input-fault.js';
 
 /** The answer to an input that does not fit, in the words that typed clients match on. */

@@ -1,4 +1,4 @@
-import { TrineError } from '@trine/protocol';
+import { TrineError } from '@trine/protocol/plain';
 import type { Failure } from './messages.js';
 
 /** The codes of the storage room. */

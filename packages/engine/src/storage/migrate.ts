@@ -1,5 +1,5 @@
 import type { Database } from 'better-sqlite3';
-import { TrineError } from '@trine/protocol';
+import { TrineError } from '@trine/protocol/plain';
 import { StorageCode } from './errors.js';
 import { keepChecksums, QUARANTINE_TABLE } from './row-checksum.js';
 import type { StoreModule } from './store-module.js';

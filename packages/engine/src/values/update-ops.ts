@@ -6,7 +6,7 @@
  * final value counts either way. A key that does not exist starts as `{}` with the mark `missing`
  * (`increment` and `append` at the root then start from nothing); any operation that succeeds clears it.
  */
-import { scanObject } from '@trine/protocol';
+import { scanObject } from '@trine/protocol/plain';
 import { jsonKind, type JsonKind } from '../core/raw-input.js';
 import { concatStrings, nestingDepth, pushElement } from './json-text.js';
 

@@ -3,7 +3,7 @@
  * `handler error: {json}`; clients match parts of that JSON. A failed transaction is a normal result
  * that carries the same object.
  */
-import { ErrorCode, TrineError } from '@trine/protocol';
+import { ErrorCode, TrineError } from '@trine/protocol/plain';
 
 /** The structured error: `code` first, then the code's own fields. Travels between threads as it is. */
 export type Fault =

@@ -1,4 +1,4 @@
-import { toErrorBody, TrineError } from '@trine/protocol';
+import { toErrorBody, TrineError } from '@trine/protocol/plain';
 
 /** The codes that the state functions answer with. */
 export const StateCode = {

@@ -1,6 +1,6 @@
 /** The SQL of state: one row per key, in the order of their creation. Runs inside the storage thread. */
 import { damagedRowError, defineStore, rowCrc, type CheckedTable, type Database } from '../../storage/store-module.js';
-import { applyUpdateOps, compactBytes, type UpdateOp, type UpdateOpError } from '../../values/index.js';
+import { applyUpdateOps, compactBytes, type UpdateOp, type UpdateOpError } from '../../values/plain.js';
 
 import { listTooLarge } from './errors.js';
 

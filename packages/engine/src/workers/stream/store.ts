@@ -3,7 +3,7 @@
  * writes, so that a snapshot and the events around it fit together. Runs inside the storage thread.
  */
 import { damagedRowError, defineStore, rowCrc, type CheckedTable, type Database } from '../../storage/store-module.js';
-import { applyUpdateOps, type UpdateOp, type UpdateOpError } from '../../values/index.js';
+import { applyUpdateOps, type UpdateOp, type UpdateOpError } from '../../values/plain.js';
 
 /** Longest answer of a list, in UTF-16 units: what one message can carry. */
 const MAX_LIST_LENGTH = 64 * 1024 * 1024;
