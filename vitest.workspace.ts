@@ -27,12 +27,15 @@ const shared = {
   restoreMocks: true,
   unstubEnvs: true,
   hookTimeout: HOOK_TIMEOUT_MS,
-} as const;
+  // It is tested as Node loads it.
+  server: { deps: { external: [/[/]dist[/]bundled[/]/] } },
+};
 
 export default defineConfig({
   test: {
     passWithNoTests: false,
     teardownTimeout: TEARDOWN_TIMEOUT_MS,
+    globalSetup: `${root}/scripts/bundle-setup.js`,
     projects: [
       ...packages.map((name) => ({
         test: {

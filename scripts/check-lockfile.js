@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import semver from 'semver';
 import { parse } from 'yaml';
-import { ROOT } from './build.js';
+import { ROOT } from './root.js';
 
 /** @type {{ engines: { node: string } }} */
 const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));

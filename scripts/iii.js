@@ -7,9 +7,10 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { build, ROOT } from './build.js';
+import { build } from './build.js';
+import { ROOT } from './root.js';
 
-build();
+await build();
 
 const main = join(ROOT, 'packages/cli/dist/main.js');
 const child = spawn(process.execPath, [main, ...process.argv.slice(2)], { cwd: ROOT, stdio: 'inherit' });

@@ -2,11 +2,12 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
-import { build, ROOT } from './build.js';
+import { build } from './build.js';
+import { ROOT } from './root.js';
 
 const TARGET = resolve(ROOT, process.argv[2] ?? 'dist/packages');
 
-build();
+await build();
 mkdirSync(TARGET, { recursive: true });
 // Only what an earlier run has packed: the folder may be anybody's.
 for (const file of readdirSync(TARGET)) if (/^trine-.+[.]tgz$/.test(file)) rmSync(join(TARGET, file));

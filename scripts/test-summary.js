@@ -6,7 +6,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
-import { ROOT } from './build.js';
+import { ROOT } from './root.js';
 
 /**
  * @typedef {{ name: string, status: string, startTime: number, endTime: number, assertionResults: unknown[] }} TestFile

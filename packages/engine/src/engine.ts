@@ -81,6 +81,9 @@ const START_ORDER = [
   'iii-worker-manager',
 ];
 
+/** Neighbours that need nothing of each other: they wait for files, each on a thread of its own. */
+const STARTED_AT_ONCE: ReadonlySet<string> = new Set(['state', 'database', 'queue', 'pubsub', 'stream']);
+
 /**
  * Prepares an engine. Nothing runs until `start()`.
  *
@@ -299,9 +302,9 @@ export class Engine {
       const wanted = [...this.#withAlwaysOn(this.project.current.entries)].sort(byStartOrder);
       // Each port finds the kept triggers in place when it opens.
       await this.#discovery.restore();
-      for (const entry of wanted) {
+      for (const together of inSteps(wanted)) {
         this.#checkStarting();
-        await this.#startEntry(entry);
+        await this.#startTogether(together);
       }
       this.#checkStarting();
       const supervised = this.project.supervised({
@@ -327,10 +330,23 @@ export class Engine {
     if (this.#state !== 'starting') throw new TrineError('engine_stopped', 'the engine was stopped while it started');
   }
 
+  /** @throws what the first of them in order says, once all have started or failed */
+  async #startTogether(entries: readonly WorkerEntry[]): Promise<void> {
+    const started = await Promise.allSettled(entries.map((entry) => this.#startBuiltIn(entry)));
+    entries.forEach((entry, i) => {
+      if (started[i]?.status === 'fulfilled') this.#applied.push(entry);
+    });
+    for (const each of started) if (each.status === 'rejected') throw each.reason;
+  }
+
   async #startEntry(entry: WorkerEntry): Promise<void> {
+    await this.#startBuiltIn(entry);
+    this.#applied.push(entry);
+  }
+
+  async #startBuiltIn(entry: WorkerEntry): Promise<void> {
     const definition = entry.canonical === undefined ? undefined : this.#workers.get(entry.canonical);
     if (definition !== undefined) await this.#builtIns.start(entry, definition);
-    this.#applied.push(entry);
   }
 
   /**
@@ -448,4 +464,16 @@ function refusal(error: ConfigError | NotAppliedError): string {
 
 function byStartOrder(a: WorkerEntry, b: WorkerEntry): number {
   return START_ORDER.indexOf(a.canonical ?? '') - START_ORDER.indexOf(b.canonical ?? '');
+}
+
+/** Entries in start order, those that start at once together. */
+function inSteps(entries: readonly WorkerEntry[]): WorkerEntry[][] {
+  const steps: WorkerEntry[][] = [];
+  for (const entry of entries) {
+    const last = steps.at(-1);
+    const isWith = STARTED_AT_ONCE.has(entry.canonical ?? '') && STARTED_AT_ONCE.has(last?.[0]?.canonical ?? '');
+    if (last !== undefined && isWith) last.push(entry);
+    else steps.push([entry]);
+  }
+  return steps;
 }

@@ -26,7 +26,8 @@ export async function start(options: StartOptions): Promise<void> {
   const file = options.useDefaultConfig === true ? undefined : (options.config ?? 'config.yaml');
   if (file !== undefined) await ensureConfig(file);
   checkNativeModule();
-  const { createEngine, createLog } = await import('@trine/engine');
+  // The engine in few files: most of a start is spent on finding modules.
+  const { createEngine, createLog } = await import('@trine/engine/bundled');
   const log = createLog({ level: 'info' });
   const cwd = file === undefined ? process.cwd() : dirname(resolve(file));
   // From here on a signal stops what has been started so far, and a second one ends the process.

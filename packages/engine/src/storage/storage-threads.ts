@@ -54,14 +54,13 @@ export class StorageThreads implements Storage {
         ? join(dataDir, 'engine.db')
         : resolve(projectDir, options.file);
     const writer = this.#startWriter();
+    // A database in memory has one connection: its reads go to the writer, between two groups. Else both start at once.
+    const reader = inMemory ? writer : this.#startReader();
     const store = this.#stores++;
     const request = { kind: 'open', store, module: options.module.href, file } as const;
     const rows = await writer.ask<QuarantinedRow[]>({ ...request, lockDir: inMemory ? undefined : dataDir });
     this.#addQuarantined(rows);
-    // A database in memory has one connection: its reads go to the writer, between two groups.
-    let reader = writer;
-    if (!inMemory) {
-      reader = this.#reader ??= new StorageThread({ kind: 'reader', onEvent: (event) => this.#told(event) });
+    if (reader !== writer) {
       await reader.ask({ ...request, lockDir: undefined });
       this.#files.opened(file);
     }
@@ -137,6 +136,11 @@ export class StorageThreads implements Storage {
       },
     });
     return this.#writer;
+  }
+
+  #startReader(): StorageThread {
+    this.#reader ??= new StorageThread({ kind: 'reader', onEvent: (event) => this.#told(event) });
+    return this.#reader;
   }
 
   #told(event: ThreadEvent): void {

@@ -1,0 +1,2 @@
+/** Before any test: what the command loads is what was built. */
+export { bundleEngine as setup } from './bundle.js';
