@@ -26,10 +26,12 @@ const VARIABLES = {
 } as const;
 type Option = keyof typeof VARIABLES;
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: Object.fromEntries(Object.keys(VARIABLES).map((name) => [name, { type: 'string' as const }])),
-});
+const USAGE = `Usage: pnpm test:faults ${Object.keys(VARIABLES)
+  .map((name) => `[--${name} N]`)
+  .join(' ')} [FILE ...]
+FILE is a part of a name in tests/faults, e.g. engine-kill; default: all.`;
+
+const { values, positionals } = words();
 for (const [name, value] of Object.entries(values)) {
   if (!/^\d+$/.test(String(value))) {
     console.error(`--${name} must be a whole number, got ${String(value)}`);
@@ -64,4 +66,19 @@ try {
   }
 } finally {
   rmSync(folder, { recursive: true, force: true });
+}
+
+function words(): { values: Partial<Record<string, string>>; positionals: string[] } {
+  const options = Object.fromEntries(Object.keys(VARIABLES).map((name) => [name, { type: 'string' as const }]));
+  if (process.argv.includes('--help')) {
+    console.log(USAGE);
+    process.exit(0);
+  }
+  try {
+    const { values, positionals } = parseArgs({ allowPositionals: true, options });
+    return { values, positionals };
+  } catch (error) {
+    console.error(`${(error as Error).message}\n${USAGE}`);
+    process.exit(2);
+  }
 }
