@@ -2,22 +2,21 @@
 import { CuttingProxy, postgresMissing, PostgresServer, waitFor } from '@trine/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { SeededRandom, testSeed } from '../support/seeded-random.js';
-import { PostgresBed } from './postgres-bed.js';
+import { onPostgres } from './adapters.js';
+import { Beds } from './beds.js';
+import type { BrokerBed } from './broker-bed.js';
+import { gate, refuses } from './probes.js';
+import { answersWhileCut, givesUpWhileHeld, losesNothingToServerKills, startsWithWrongPassword } from './scenarios.js';
 import { SharedLoad } from './shared-load.js';
 import { SmallDisk } from './small-disk.js';
 
 const missing = postgresMissing();
 const title = `faults of PostgreSQL${missing === undefined ? '' : `: skipped, ${missing}`}`;
 let server: PostgresServer;
-let schemas = 0;
-const beds: { stop(): Promise<unknown> }[] = [];
+const beds = new Beds();
 
-/** An engine with a schema of its own unless one is named. */
-async function bed(config: object = {}, queues: object = {}): Promise<PostgresBed> {
-  const own = { database_url: server.url(), schema: `test_${++schemas}`, ...config };
-  const started = await PostgresBed.start(own, queues);
-  beds.push(started);
-  return started;
+function bed(config: object = {}): Promise<BrokerBed> {
+  return beds.queue(onPostgres(server, config));
 }
 
 describe.skipIf(missing !== undefined)(title, () => {
@@ -29,71 +28,28 @@ describe.skipIf(missing !== undefined)(title, () => {
     for (const name of ['default_transaction_read_only', 'fsync']) await server.sql(`ALTER SYSTEM RESET ${name}`);
     await server.sql('SELECT pg_reload_conf()');
     await server.sql(`ALTER ROLE trine CONNECTION LIMIT -1 PASSWORD '${PostgresServer.password}'`);
-    const failures: unknown[] = [];
-    for (const each of beds.splice(0).reverse()) await each.stop().catch((error: unknown) => failures.push(error));
-    expect(failures).toEqual([]);
+    await beds.stop();
   });
   afterAll(() => server.stop());
 
   it('loses nothing when the server is killed and started again under load', async () => {
     const random = new SeededRandom(testSeed('PostgreSQL killed'));
-    const load = await SharedLoad.start(random, { name: 'postgres', config: { database_url: server.url() } }, 1);
-    beds.push(load);
-    for (let kill = 0; kill < 3; kill++) {
-      await load.underWay();
-      const { refused } = load;
-      await server.kill();
-      await waitFor(() => load.refused > refused, { what: 'an enqueue to be refused' });
-      await server.restart();
-      await load.goesOn();
-    }
-    await load.finish();
-    expect(load.auditor.faults).toEqual([]);
+    // In the schema that it takes by itself.
+    const adapter = { name: 'postgres', config: { database_url: server.url() } } as const;
+    const load = beds.keep(await SharedLoad.start({ random, adapter, engines: 1 }));
+    await losesNothingToServerKills(load, server, { kills: 3, jobs: 40 });
   });
 
-  it('answers at once while the connection is cut, says so in its health, and goes on', async () => {
-    const proxy = await CuttingProxy.start(server.port);
-    const own = await bed({ database_url: server.url(proxy.port) });
-    const seen: unknown[] = [];
-    let release = (): void => undefined;
-    const held = new Promise<void>((go) => (release = go));
-    own.client.registerFunction('test::job', async (data: unknown) => {
-      seen.push(data);
-      if (data === 'during') await held;
-      return null;
-    });
-    await own.enqueue('before');
-    await waitFor(() => seen.length === 1);
-    expect((await own.health()).details).toMatchObject({ state: 'ready' });
-
-    await own.enqueue('during');
-    await waitFor(() => seen.length === 2);
-    const { port } = proxy;
-    await proxy.stop();
-    await waitFor(async () => (await own.health()).details.state === 'unreachable');
-    const { status, details } = await own.health();
-    expect(status).toBe('degraded');
-    expect(details.detail).toContain(`PostgreSQL at trine@127.0.0.1:${port}/jobs`);
-    const asked = performance.now();
-    await expect(own.enqueue('refused')).rejects.toMatchObject({
-      code: 'enqueue_error',
-      message: expect.stringContaining('PostgreSQL at trine@') as string,
-    });
-    expect(performance.now() - asked).toBeLessThan(1_000);
-    // Ends while PostgreSQL is away: the end is kept until it can be stored.
-    release();
-    const again = await CuttingProxy.start(server.port, port);
-    beds.push(again);
-    await waitFor(async () => (await own.health()).details.state === 'ready');
-    await own.enqueue('after');
-    await waitFor(() => seen.length === 3);
-    await waitFor(async () => (await own.stats())['depth'] === 0 && (await own.stats())['running'] === 0);
-    expect(seen).toEqual(['before', 'during', 'after']);
-  });
+  it('answers at once while the connection is cut, says so in its health, and goes on', () =>
+    answersWhileCut(
+      beds,
+      server.port,
+      (port) => onPostgres(server, { database_url: server.url(port) }),
+      (port) => ({ health: `PostgreSQL at trine@127.0.0.1:${port}/jobs`, refusal: 'PostgreSQL at trine@' }),
+    ));
 
   it('stores an enqueue once whose answer was lost', async () => {
-    const proxy = await CuttingProxy.start(server.port);
-    beds.push(proxy);
+    const proxy = beds.keep(await CuttingProxy.start(server.port));
     const own = await bed({ database_url: server.url(proxy.port), schema: 'unknown_outcome' });
     await own.enqueue('warm');
     // The commit waits for a lock until after the connection is gone: the engine cannot know that it succeeds.
@@ -121,43 +77,24 @@ describe.skipIf(missing !== undefined)(title, () => {
   });
 
   it('gives up an enqueue within seconds when the server answers nothing', async () => {
-    const engine = await bed();
-    await server.hold();
-    const asked = performance.now();
-    await expect(engine.enqueue(1)).rejects.toMatchObject({ code: 'enqueue_error' });
-    expect(performance.now() - asked).toBeLessThan(16_000);
-    expect((await engine.health()).details.state).toBe('unreachable');
-    await server.release();
-    await waitFor(async () => (await engine.health()).details.state === 'ready');
-    await engine.enqueue(2);
+    const held = { hold: () => server.hold(), goOn: () => server.release() };
+    await givesUpWhileHeld(await bed(), held, { refusal: 'PostgreSQL at trine@', withinMs: 16_000 });
   });
 
   it('starts while the password is refused, says what to do, and comes up when it is right', async () => {
-    const engine = await bed({ database_url: server.url(server.port, 's3cret-word') });
-    const seen: unknown[] = [];
-    engine.client.registerFunction('test::job', (data: unknown) => (seen.push(data), null));
-    const { details } = await engine.health();
-    expect(details.state).toBe('unreachable');
-    expect(details.detail).toContain('the password is wrong: correct database_url');
-    await expect(engine.enqueue(1)).rejects.toMatchObject({
-      code: 'enqueue_error',
-      message: expect.stringContaining('the password is wrong') as string,
-    });
-    await server.sql(`ALTER ROLE ${PostgresServer.user} PASSWORD 's3cret-word'`);
-    await waitFor(async () => (await engine.health()).details.state === 'ready');
-    await engine.enqueue(2);
-    await waitFor(() => seen.length === 1);
-    expect(seen).toEqual([2]);
-    expect(engine.log.join('')).not.toContain('s3cret-word');
-    expect(JSON.stringify(await engine.health())).not.toContain('s3cret-word');
+    const password = 's3cret-word';
+    await startsWithWrongPassword(
+      await bed({ database_url: server.url(server.port, password) }),
+      password,
+      () => server.sql(`ALTER ROLE ${PostgresServer.user} PASSWORD '${password}'`),
+      { health: 'the password is wrong: correct database_url', refusal: 'the password is wrong' },
+    );
   });
 
   it('refuses jobs while the server is read-only, keeps the ends of those that run, and recovers', async () => {
     const engine = await bed();
-    let release = (): void => undefined;
-    const held = new Promise<void>((go) => (release = go));
-    const seen: unknown[] = [];
-    engine.client.registerFunction('test::job', async (data: unknown) => (seen.push(data), await held, null));
+    const { promise: held, open: release } = gate();
+    const seen = engine.seenBy('test::job', () => held);
     await engine.enqueue(1);
     await waitFor(() => seen.length === 1);
     await server.sql('ALTER SYSTEM SET default_transaction_read_only = on');
@@ -168,11 +105,11 @@ describe.skipIf(missing !== undefined)(title, () => {
     });
     release();
     expect((await engine.health()).details).toMatchObject({ state: 'degraded' });
-    expect((await engine.stats())['running']).toBeGreaterThan(0);
+    expect((await engine.stats()).running).toBeGreaterThan(0);
     await server.sql('ALTER SYSTEM RESET default_transaction_read_only');
     await server.sql('SELECT pg_reload_conf()');
-    await waitFor(async () => (await engine.stats())['running'] === 0);
-    await waitFor(async () => (await engine.health()).details.state === 'ready');
+    await waitFor(async () => (await engine.stats()).running === 0);
+    await waitFor(async () => (await engine.state()) === 'ready');
     await engine.enqueue(3);
     await waitFor(() => seen.includes(3));
   });
@@ -182,10 +119,7 @@ describe.skipIf(missing !== undefined)(title, () => {
     const engine = await bed({ schema });
     await engine.enqueue(1);
     await server.sql(`REVOKE INSERT ON ${schema}.jobs FROM trine`, 'jobs');
-    await expect(engine.enqueue(2)).rejects.toMatchObject({
-      code: 'enqueue_error',
-      message: expect.stringContaining('the role lacks rights') as string,
-    });
+    await refuses(engine, 2, 'the role lacks rights');
     await server.sql(`GRANT INSERT ON ${schema}.jobs TO trine`, 'jobs');
     await engine.enqueue(3);
   });
@@ -203,10 +137,10 @@ describe.skipIf(missing !== undefined)(title, () => {
     });
     await server.sql(`ALTER ROLE ${PostgresServer.user} CONNECTION LIMIT -1`);
     for (const each of [first, ...others]) {
-      await waitFor(async () => (await each.health()).details.state === 'ready');
+      await waitFor(async () => (await each.state()) === 'ready');
       await each.enqueue('more');
     }
-    expect((await first.stats())['depth']).toBe(count + 1);
+    expect((await first.stats()).depth).toBe(count + 1);
   });
 
   it('says what a server with other settings may lose', async () => {
@@ -223,9 +157,9 @@ describe.skipIf(missing !== undefined)(title, () => {
   it('refuses jobs while the disk is full, works off what is there, and recovers', async ({ skip }) => {
     const disk = await SmallDisk.mount(16).catch(() => undefined);
     if (disk === undefined) return skip('a small disk needs the right to mount one');
-    beds.push({ stop: () => disk.unmount() });
+    beds.keep({ stop: () => disk.unmount() });
     const schema = 'full_disk';
-    beds.push({
+    beds.keep({
       stop: async () => {
         await server.sql(`DROP SCHEMA ${schema} CASCADE`, 'jobs');
         await server.sql('DROP TABLESPACE small');
@@ -251,11 +185,10 @@ describe.skipIf(missing !== undefined)(title, () => {
     expect(stored).toBeGreaterThan(5);
     expect((await engine.health()).details).toMatchObject({ state: 'degraded' });
     await disk.resize(128);
-    const seen: unknown[] = [];
-    engine.client.registerFunction('test::job', (data: unknown) => (seen.push(data), null));
+    const seen = engine.seenBy();
     await engine.enqueue('more');
     await waitFor(() => seen.length === stored + 1);
-    await waitFor(async () => (await engine.stats())['running'] === 0);
-    expect((await engine.health()).details.state).toBe('ready');
+    await waitFor(async () => (await engine.stats()).running === 0);
+    expect(await engine.state()).toBe('ready');
   });
 });

@@ -1,25 +1,20 @@
 /** Pub/sub and state of several engines on one real Redis server. */
 import { CuttingProxy, RedisServer, redisServerProgram, waitFor } from '@trine/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { RedisBed } from './redis-bed.js';
+import { onRedis } from './adapters.js';
+import { Beds } from './beds.js';
+import type { BrokerBed } from './broker-bed.js';
 
 let server: RedisServer;
-const beds: { stop(): Promise<unknown> }[] = [];
+const beds = new Beds();
 
-async function bed(...workers: object[]): Promise<RedisBed> {
-  const started = await RedisBed.start(workers);
-  beds.push(started);
-  return started;
-}
-
-function pubsub(url: string): object {
-  return { name: 'pubsub', config: { adapter: { name: 'redis', config: { redis_url: url } } } };
+function withPubsub(more: object = {}): Promise<BrokerBed> {
+  return beds.start({ name: 'pubsub', config: { adapter: onRedis(server, more) } });
 }
 
 /** What a function of an engine gets from a topic. */
-async function listen(own: RedisBed, functionId: string, topic: string): Promise<unknown[]> {
-  const seen: unknown[] = [];
-  own.client.registerFunction(functionId, (data: unknown) => (seen.push(data), null));
+async function listen(own: BrokerBed, functionId: string, topic: string): Promise<unknown[]> {
+  const seen = own.seenBy(functionId);
   await own.client.registerTrigger({ type: 'subscribe', function_id: functionId, config: { topic } }).ready;
   return seen;
 }
@@ -29,14 +24,14 @@ describe.skipIf(redisServerProgram === undefined)('on one Redis (needs redis-ser
     server = await RedisServer.start();
   });
   afterEach(async () => {
-    for (const each of beds.splice(0).reverse()) await each.stop();
+    await beds.stop();
     await server.command('FLUSHALL');
   });
   afterAll(() => server.stop());
 
   describe('pub/sub', () => {
     it('reaches every subscription of every engine once, whoever publishes', async () => {
-      const [a, b] = [await bed(pubsub(server.url)), await bed(pubsub(server.url))];
+      const [a, b] = [await withPubsub(), await withPubsub()];
       const heard = [
         await listen(a, 'a::one', 'news'),
         await listen(a, 'a::two', 'news'),
@@ -58,7 +53,7 @@ describe.skipIf(redisServerProgram === undefined)('on one Redis (needs redis-ser
     });
 
     it('uses the topic as the channel and the JSON of the data as the message, as other programs do', async () => {
-      const own = await bed(pubsub(server.url));
+      const own = await withPubsub();
       const seen = await listen(own, 'a::one', 'plain');
       expect(await server.command('PUBLISH', 'plain', '{"from":"elsewhere"}')).toBe(':1\r\n');
       await waitFor(() => seen.length === 1);
@@ -71,7 +66,7 @@ describe.skipIf(redisServerProgram === undefined)('on one Redis (needs redis-ser
     });
 
     it('keeps one subscription of the server per topic, until the last trigger goes', async () => {
-      const own = await bed(pubsub(server.url));
+      const own = await withPubsub();
       const trigger = (id: string): ReturnType<typeof own.client.registerTrigger> => {
         own.client.registerFunction(id, () => null);
         return own.client.registerTrigger({ type: 'subscribe', function_id: id, config: { topic: 'few' } });
@@ -88,8 +83,8 @@ describe.skipIf(redisServerProgram === undefined)('on one Redis (needs redis-ser
     });
 
     it('subscribes again after its connection was cut, says so in its health, and refuses while it is away', async () => {
-      const proxy = await CuttingProxy.start(server.port);
-      const own = await bed(pubsub(`redis://127.0.0.1:${proxy.port}`));
+      const proxy = beds.keep(await CuttingProxy.start(server.port));
+      const own = await withPubsub({ redis_url: `redis://127.0.0.1:${proxy.port}` });
       const seen = await listen(own, 'a::one', 'news');
       const { connections } = proxy;
       proxy.cut();
@@ -101,12 +96,12 @@ describe.skipIf(redisServerProgram === undefined)('on one Redis (needs redis-ser
       await waitFor(() => seen.length === 1);
       const { port } = proxy;
       await proxy.stop();
-      await waitFor(async () => (await own.health('pubsub')).details.state === 'unreachable');
+      await waitFor(async () => (await own.state('pubsub')) === 'unreachable');
       await expect(own.call('publish', { topic: 'news', data: 'lost' })).rejects.toMatchObject({
         code: 'publish_failed',
         message: expect.stringContaining('cannot be reached') as string,
       });
-      beds.push(await CuttingProxy.start(server.port, port));
+      beds.keep(await CuttingProxy.start(server.port, port));
       await waitFor(async () => (await own.health('pubsub')).status === 'healthy');
       await own.call('publish', { topic: 'news', data: 'after an outage' });
       await waitFor(() => seen.length === 2);
@@ -115,15 +110,12 @@ describe.skipIf(redisServerProgram === undefined)('on one Redis (needs redis-ser
   });
 
   describe('state', () => {
-    const state = (): object => ({
-      name: 'state',
-      config: { adapter: { name: 'redis', config: { redis_url: server.url } }, max_value_bytes: 100 },
-    });
+    const withState = (): Promise<BrokerBed> =>
+      beds.start({ name: 'state', config: { adapter: onRedis(server), max_value_bytes: 100 } });
 
     it('is one for all engines, with triggers where the change was made', async () => {
-      const [a, b] = [await bed(state()), await bed(state())];
-      const seen: unknown[] = [];
-      a.client.registerFunction('a::changed', (event: unknown) => (seen.push(event), null));
+      const [a, b] = [await withState(), await withState()];
+      const seen = a.seenBy('a::changed');
       await a.client.registerTrigger({ type: 'state', function_id: 'a::changed', config: { scope: 's' } }).ready;
       expect(await a.call('state::set', { scope: 's', key: 'k', value: { n: 1 } })).toEqual({
         old_value: null,

@@ -1,10 +1,13 @@
-/** Servers of the rivals, from the system's packages, on free ports and empty folders, with their default settings. */
+/**
+ * Servers of the rivals, from the system's packages, on free ports and empty folders, with their default settings.
+ * Those of the tests are no measure: they come with settings of their own (what Redis writes when, the locale of
+ * PostgreSQL).
+ */
 import { execFileSync } from 'node:child_process';
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chownSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findProgram, freePort, ServerProcess } from '@trine/testing';
+import { findPostgres, freePort, redisServerProgram, ServerProcess, tempFolder } from '@trine/testing';
 
 export interface RedisAddress {
   readonly host: string;
@@ -19,14 +22,13 @@ export interface PostgresAddress {
 }
 
 const HOST = '127.0.0.1';
-const POSTGRES_ROOT = '/usr/lib/postgresql';
 
 /** Runs `work` with a Redis; false when none is installed. Without `appendfsync` it has its defaults. */
 export async function withRedis(
   appendfsync: RedisAddress['appendfsync'],
   work: (server: RedisAddress) => Promise<void>,
 ): Promise<boolean> {
-  const command = findProgram('redis-server');
+  const command = redisServerProgram;
   if (command === undefined) return false;
   const port = await freePort();
   await inFolder(async (cwd) => {
@@ -49,9 +51,8 @@ export async function withRedis(
 
 /** Runs `work` with a PostgreSQL; false when none is installed. */
 export async function withPostgres(work: (server: PostgresAddress) => Promise<void>): Promise<boolean> {
-  const newest = existsSync(POSTGRES_ROOT) ? readdirSync(POSTGRES_ROOT).sort().at(-1) : undefined;
-  if (newest === undefined) return false;
-  const bin = join(POSTGRES_ROOT, newest, 'bin');
+  const bin = findPostgres();
+  if (bin === undefined) return false;
   const user = process.getuid?.() === 0 ? postgresUser() : undefined;
   const port = await freePort();
   await inFolder(async (folder) => {
@@ -85,11 +86,11 @@ function postgresUser(): { readonly uid: number; readonly gid: number } {
 }
 
 async function inFolder(work: (folder: string) => Promise<void>): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'trine-bench-server-'));
+  const folder = await tempFolder('trine-bench-server-');
   try {
-    await work(folder);
+    await work(folder.path);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    await folder.remove();
   }
 }
 

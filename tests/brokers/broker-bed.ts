@@ -1,13 +1,19 @@
 import { createEngine, createLog, type EmbeddedWorker, type Engine } from '@trine/engine';
 import { tempFolder, type TempFolder } from '@trine/testing';
 
-export interface QueueHealth {
+interface Health {
   readonly status: string;
   readonly details: { readonly state: string; readonly detail?: string; readonly durability?: string };
 }
 
-/** An engine in this process whose workers use one Redis, and a client of it. */
-export class RedisBed {
+interface TopicStats {
+  readonly depth: number;
+  readonly running: number;
+  readonly dlq_depth: number;
+}
+
+/** An engine in this process whose workers use a broker, and a client of it. */
+export class BrokerBed {
   readonly engine: Engine;
   readonly client: EmbeddedWorker;
   /** Lines of its log. */
@@ -22,7 +28,7 @@ export class RedisBed {
   }
 
   /** @param workers - entries beside the worker manager */
-  static async start(workers: readonly object[]): Promise<RedisBed> {
+  static async start(workers: readonly object[]): Promise<BrokerBed> {
     const folder = await tempFolder();
     const lines: string[] = [];
     const engine = await createEngine({
@@ -31,7 +37,7 @@ export class RedisBed {
       config: { workers: [{ name: 'iii-worker-manager', config: { port: 0 } }, ...workers] },
     });
     await engine.start();
-    return new RedisBed(engine, folder, lines);
+    return new BrokerBed(engine, folder, lines);
   }
 
   call<T = unknown>(functionId: string, payload: unknown): Promise<T> {
@@ -39,28 +45,40 @@ export class RedisBed {
   }
 
   /** The receipt of a job on the queue `default`. */
-  async enqueue(data: unknown, functionId = 'test::job', more: object = {}): Promise<string> {
-    const request = { queue: 'default', function_id: functionId, data, ...more };
+  async enqueue(data: unknown, functionId = 'test::job'): Promise<string> {
+    const request = { queue: 'default', function_id: functionId, data };
     return (await this.call<{ messageReceiptId: string }>('iii::queue::enqueue', request)).messageReceiptId;
   }
 
-  async health(component = 'queue'): Promise<QueueHealth> {
-    const { components } = await this.call<{ components: Record<string, QueueHealth> }>('engine::health::check', {});
+  /** Serves a function; answers what it gets from now on. */
+  seenBy(functionId = 'test::job', work?: (data: unknown) => Promise<void> | undefined): unknown[] {
+    const seen: unknown[] = [];
+    this.client.registerFunction(functionId, async (data: unknown) => {
+      seen.push(data);
+      await work?.(data);
+      return null;
+    });
+    return seen;
+  }
+
+  async health(component = 'queue'): Promise<Health> {
+    const { components } = await this.call<{ components: Record<string, Health> }>('engine::health::check', {});
     const found = components[component];
     if (found === undefined) throw new Error(`no health of ${component}: ${Object.keys(components).join()}`);
     return found;
+  }
+
+  /** Of the queue: `ready`, `degraded` or `unreachable`. */
+  async state(component = 'queue'): Promise<string> {
+    return (await this.health(component)).details.state;
+  }
+
+  stats(topic = 'default'): Promise<TopicStats> {
+    return this.call('engine::queue::topic_stats', { topic });
   }
 
   async stop(): Promise<void> {
     await this.engine.stop();
     await this.#folder.remove();
   }
-}
-
-/** The queue on a Redis. */
-export function queueOn(url: string, more: object = {}, queues: object = {}): object {
-  return {
-    name: 'queue',
-    config: { adapter: { name: 'redis', config: { redis_url: url, ...more } }, queue_configs: queues },
-  };
 }
