@@ -57,7 +57,6 @@ describe.skipIf(redisServerProgram === undefined)('the queue on Redis (needs red
       server.port,
       (port) => onRedis(server, { redis_url: `redis://127.0.0.1:${port}` }),
       (port) => ({
-        ready: { durability: 'full' },
         health: new RegExp(`^Redis at redis://127\\.0\\.0\\.1:${port}`),
         refusal: 'cannot be reached',
       }),

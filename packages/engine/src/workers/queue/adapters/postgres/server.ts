@@ -99,7 +99,7 @@ export class Server {
     if (this.#problem !== undefined) return { state: 'unreachable', detail: this.#problem };
     if (this.#refusal !== undefined) return { state: 'degraded', detail: this.#refusal.detail };
     if (this.#relaxed !== undefined) return { state: 'ready', durability: 'relaxed', detail: this.#relaxed };
-    return { state: 'ready' };
+    return { state: 'ready', durability: 'full' };
   }
 
   /** Why it does not serve now. */
