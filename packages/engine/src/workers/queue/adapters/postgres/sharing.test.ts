@@ -146,6 +146,31 @@ describe.skipIf(missing !== undefined)(title, () => {
       expect(await sql("SELECT string_agg(data, ',' ORDER BY seq) FROM trine.jobs")).toBe('1,2,3');
     });
 
+    for (const [until, endsIt] of [
+      ['the server was away for too long', (): void => undefined],
+      ['the engine stops', (): unknown => a.stop()],
+    ] as const) {
+      it(`say that nobody knows when an answer is lost and ${until}, and do not send it again`, async () => {
+        const [lineA, lineB] = await both();
+        const proxy = store.proxyOf(a.broker);
+        proxy.muteAt('trine_store_jobs');
+        const stored = a.accept(lineA, 'once');
+        await waitFor(() => proxy.isMute);
+        expect(await b.drain(lineB, 1)).toEqual(['once']);
+        proxy.refusing = true;
+        proxy.cut();
+        await waitFor(() => a.broker.health().state === 'unreachable');
+        const stopped = endsIt();
+        await expect(stored).rejects.toThrow('nobody knows whether this was stored');
+        await stopped;
+        proxy.refusing = false;
+        if (stopped === undefined) await waitFor(() => a.accept(lineA, 'next'));
+        else await b.accept(lineB, 'next');
+        expect(await b.drain(lineB, 1)).toEqual(['next']);
+        expect(await sql('SELECT count(*) FROM trine.jobs')).toBe('0');
+      });
+    }
+
     it('keep a new connection when a statement of the old one fails late', async () => {
       const [lineA] = await both();
       const backends = (where: string): string => `FROM pg_stat_activity WHERE application_name = 'trine' AND ${where}`;
