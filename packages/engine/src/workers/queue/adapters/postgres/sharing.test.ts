@@ -508,6 +508,22 @@ describe.skipIf(missing !== undefined)(title, () => {
     await a.accept(line, 'again');
   });
 
+  it('counts a backlog that is nearly full by its own jobs, not by those of all', async () => {
+    const line = await a.subscription('f', { maxBacklog: 10 });
+    a.broker.consume(line, 0);
+    for (let i = 0; i < 12; i++) await a.broker.publish(a.message(i));
+    await waitFor(() => a.expired.get('f') === 2);
+    // What a connection has counted is known at the latest when it ends.
+    await a.stop();
+    await b.stop();
+    const connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'trine'";
+    await waitFor(async () => (await sql(connections)) === '0');
+    // Each index was built by a scan of the table.
+    const scans = `SELECT seq_scan - (SELECT count(*) FROM pg_indexes i WHERE i.schemaname = t.schemaname AND i.tablename = t.relname)
+      FROM pg_stat_user_tables t WHERE schemaname = '${store.schema}' AND relname = 'jobs'`;
+    expect(await sql(scans)).toBe('0');
+  });
+
   it('drops a message with its last delivery', async () => {
     const [f, g] = [await a.subscription('f'), await a.subscription('g')];
     await a.broker.publish(a.message(1));

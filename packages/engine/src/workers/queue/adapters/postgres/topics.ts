@@ -68,10 +68,10 @@ const REPLAY = statement(
      SELECT * FROM trine.messages WHERE topic = l.name AND keep_until IS NOT NULL AND created_at >= $2 ORDER BY id FOR KEY SHARE) m
    WHERE l.id = $1 ORDER BY m.id RETURNING 1 AS one`,
 );
-/** Index jobs_ready, jobs_delayed_line. */
+/** Indexes jobs_ready and jobs_delayed_line: `state < 2` would use neither and read the jobs of all lines. */
 const BACKLOG = statement(
   'backlog',
-  'SELECT count(*) AS count, coalesce(sum(size), 0)::bigint AS length FROM trine.jobs WHERE line = $1 AND state < 2',
+  'SELECT count(*) AS count, coalesce(sum(size), 0)::bigint AS length FROM trine.jobs WHERE line = $1 AND (state = 0 OR state = 1)',
 );
 /** Primary key order within the line. */
 const TRIM = statement(
