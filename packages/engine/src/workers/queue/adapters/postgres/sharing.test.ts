@@ -330,6 +330,19 @@ describe.skipIf(missing !== undefined)(title, () => {
       expect(await b.drain(g, 1)).toEqual([1]);
     });
 
+    it('drop no more of a full backlog together than one would alone', async () => {
+      const [ofA, ofB] = [await a.subscription('f', { maxBacklog: 10 }), await b.subscription('f', { maxBacklog: 10 })];
+      a.broker.consume(ofA, 0);
+      b.broker.consume(ofB, 0);
+      for (let round = 0; round < 10; round++) {
+        await Promise.all(Array.from({ length: 40 }, (_, i) => (i % 2 ? a : b).broker.publish(a.message(i))));
+      }
+      const waiting = async (): Promise<number> => (await a.broker.stats([ofA])).waiting;
+      await waitFor(async () => (await waiting()) <= 10);
+      await waitFor(() => (a.expired.get('f') ?? 0) + (b.expired.get('f') ?? 0) >= 390);
+      expect(await waiting()).toBe(10);
+    });
+
     it('know a subscription as offline when the last of them has left it', async () => {
       const [ofA, ofB] = [await a.subscription('f'), await b.subscription('f')];
       const offline = async (): Promise<boolean> =>
