@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { tempFolder, waitFor, type TempFolder } from '@trine/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -192,6 +194,21 @@ describe('an embedded engine', () => {
       message: expect.stringContaining(folder.path) as string,
     });
     expect(second.state).toBe('stopped');
+  });
+
+  it('stops those that started beside one that could not', async () => {
+    const others = [{ name: 'iii-state' }, { name: 'iii-queue' }, { name: 'iii-stream', config: { port: 0 } }];
+    const database = { name: 'database', config: { databases: { primary: { url: 'sqlite:./no/one.db' } } } };
+    await writeFile(join(folder.path, 'no'), 'a file');
+    const engine = await createEngine({
+      cwd: folder.path,
+      log: quiet,
+      config: { workers: [PORT, ...others, database] },
+    });
+    await expect(engine.start()).rejects.toThrow('databases.primary: cannot open');
+    expect(engine.state).toBe('stopped');
+    expect(engine.ports).toEqual({});
+    await start(others);
   });
 
   it('says what is wrong with a configuration before anything starts', async () => {

@@ -156,7 +156,8 @@ export class Batcher<Operation, Answer> {
     } catch (error) {
       if (isOfOneRow(error) && batch.length > 1) {
         const left: Pending<Operation, Answer>[] = [];
-        for (const each of batch) left.push(...(await this.#attempt([each])));
+        // Behind one that waits the others wait too, or they would overtake it.
+        for (const each of batch) left.push(...(left.length > 0 ? [each] : await this.#attempt([each])));
         return left;
       }
       const wasLost = again || (isUnreachable(error) && !isNotSent(error));

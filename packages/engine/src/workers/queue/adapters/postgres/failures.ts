@@ -26,6 +26,8 @@ const AGAIN = new Set(['40P01', '40001']);
 /** Classes of errors that one row causes: bad values, constraints, limits. */
 const ROW_CLASSES = new Set(['22', '23', '54']);
 const UNIQUE_VIOLATION = '23505';
+/** Of `need_lines` ('routines.ts'). */
+const LINE_GONE = '22TRN';
 
 export const UNREACHABLE = 'storage_unreachable';
 
@@ -60,6 +62,11 @@ export function isOfOneRow(error: unknown): boolean {
 
 export function isUniqueViolation(error: unknown): boolean {
   return codeOf(error) === UNIQUE_VIOLATION;
+}
+
+/** The number of a line that was deleted there and was to get a job. */
+export function lineGone(error: unknown): number | undefined {
+  return codeOf(error) === LINE_GONE ? Number((error as { readonly detail?: unknown }).detail) : undefined;
 }
 
 /** What went wrong, where, and what to do; without the password. */

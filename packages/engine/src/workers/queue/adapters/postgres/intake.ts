@@ -10,6 +10,7 @@ import { queueFull } from '../../errors.js';
 import type { Accepted, NewJob, NewJobExtras } from '../index.js';
 import { Batcher } from './batcher.js';
 import type { PgCore } from './core.js';
+import { lineGone } from './failures.js';
 import type { PgLine } from './line.js';
 import { statement } from './server.js';
 import { Writer } from './writer.js';
@@ -58,7 +59,6 @@ interface Row {
 interface Arrival {
   readonly line: PgLine;
   readonly row: Row;
-  readonly chosen: boolean;
 }
 
 export class Intake {
@@ -90,12 +90,12 @@ export class Intake {
     let length = 0;
     const arrivals = jobs.map(({ line, job }): Arrival => {
       length += job.data.length + ROW_LENGTH;
-      return { line, row: this.#row(line, job), chosen: job.receipt !== undefined };
+      return { line, row: this.#row(line, job) };
     });
-    if (!jobs.some(({ line }) => line.rules?.maxWaiting !== undefined)) return this.#batcher.add(arrivals, length);
+    if (!jobs.some(({ line }) => line.rules?.maxWaiting !== undefined)) return this.#add(arrivals, length);
     for (const { line } of jobs) this.#pending.set(line, (this.#pending.get(line) ?? 0) + 1);
     try {
-      return await this.#batcher.add(arrivals, length);
+      return await this.#add(arrivals, length);
     } finally {
       for (const { line } of jobs) this.#pending.set(line, (this.#pending.get(line) ?? 0) - 1);
     }
@@ -143,6 +143,16 @@ export class Intake {
     return this.#pending.get(line) ?? 0;
   }
 
+  async #add(arrivals: readonly Arrival[], length: number): Promise<readonly Accepted[]> {
+    try {
+      return await this.#batcher.add(arrivals, length);
+    } catch (error) {
+      const id = lineGone(error);
+      const gone = id === undefined ? undefined : arrivals.find(({ row }) => row.line === id);
+      throw gone === undefined ? error : notStored(gone.line);
+    }
+  }
+
   #row(line: PgLine, job: NewJob): Row {
     // Written out, not spread: this is the hot path.
     const row: Row = {
@@ -184,12 +194,8 @@ export class Intake {
       const taken = await this.#writer.store<Record<string, string>>(STORE_UNIQUE, [text]);
       for (const [receipt, owner] of Object.entries(taken)) owners.set(receipt, owner);
     } else {
-      const left = new Set(await this.#writer.store<readonly string[]>(STORE, [text, arrivals.length]));
-      for (const { line, row, chosen } of left.size === 0 ? [] : arrivals) {
-        if (!left.has(row.receipt)) continue;
-        if (!chosen) throw notStored(line);
-        owners.set(row.receipt, row.receipt);
-      }
+      for (const receipt of await this.#writer.store<readonly string[]>(STORE, [text, arrivals.length]))
+        owners.set(receipt, receipt);
     }
     let earliestMs: number | undefined;
     for (const { row } of arrivals) {
@@ -211,7 +217,6 @@ export class Intake {
   }
 }
 
-/** Its receipt is new, so only its line can be missing. */
 function notStored(line: PgLine): TrineError {
   const message =
     `queue '${line.name}' is not in PostgreSQL any more: someone deleted it from the table lines. ` +

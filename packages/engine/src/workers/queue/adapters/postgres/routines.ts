@@ -61,17 +61,28 @@ BEGIN
   RETURNING j.receipt;
 END $$;
 
+-- Refuses jobs of a queue that is not there. Its number is the detail.
+CREATE FUNCTION trine.need_lines(p_jobs json) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  v_line text;
+BEGIN
+  SELECT value->>'line' INTO v_line FROM json_array_elements(p_jobs)
+    WHERE NOT EXISTS (SELECT FROM trine.lines WHERE id = (value->>'line')::bigint) LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'the queue is not in PostgreSQL any more: someone deleted it from the table lines'
+      USING ERRCODE = '22TRN', DETAIL = v_line;
+  END IF;
+END $$;
+
 -- The same for jobs with unique keys. Answers each receipt with that of the job that has its key already.
 CREATE FUNCTION trine.insert_unique(p_jobs json) RETURNS TABLE (receipt text, taken_by text) LANGUAGE plpgsql AS $$
 DECLARE
   v_job json;
 BEGIN
+  PERFORM trine.need_lines(p_jobs);
   FOR v_job IN SELECT value FROM json_array_elements(p_jobs) LOOP
     receipt := v_job->>'receipt';
     taken_by := NULL;
-    IF NOT EXISTS (SELECT FROM trine.lines WHERE id = (v_job->>'line')::bigint) THEN
-      RAISE EXCEPTION 'the queue is not in PostgreSQL any more: someone deleted it from the table lines' USING ERRCODE = '22023';
-    END IF;
     IF v_job->>'key' IS NOT NULL THEN
       taken_by := trine.take_unique((v_job->>'line')::bigint, v_job->>'key', receipt,
         trine.now_ms() + (v_job->>'keyMs')::bigint);
@@ -99,11 +110,11 @@ LANGUAGE sql AS $$
   INSERT INTO trine.batches AS b (writer, batch, given_up, at) VALUES (p_writer, p_batch, true, trine.now_ms())
     ON CONFLICT (writer) DO UPDATE SET
       batch = greatest(b.batch, p_batch), given_up = b.given_up OR b.batch < p_batch,
-      answer = CASE WHEN b.batch < p_batch THEN NULL ELSE b.answer END
+      answer = CASE WHEN b.batch < p_batch THEN NULL ELSE b.answer END, at = excluded.at
     RETURNING b.given_up, b.answer
 $$;
 
--- 'insert_jobs' as a batch. Answers the receipts that were not stored.
+-- 'insert_jobs' as a batch. Answers the receipts that were there already.
 CREATE FUNCTION trine.store_jobs(p_writer text, p_batch bigint, p_jobs json, p_count integer) RETURNS json
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -111,6 +122,7 @@ DECLARE
   v_answer json := '[]';
 BEGIN
   IF cardinality(v_stored) < p_count THEN
+    PERFORM trine.need_lines(p_jobs);
     SELECT coalesce(json_agg(value->>'receipt'), '[]') INTO v_answer FROM json_array_elements(p_jobs)
       WHERE NOT value->>'receipt' = ANY (v_stored);
   END IF;

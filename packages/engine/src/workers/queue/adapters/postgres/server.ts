@@ -120,12 +120,13 @@ export class Server {
 
   /** Several statements in one transaction, on one connection. */
   async transaction<T>(run: (query: Query) => Promise<T>): Promise<T> {
-    if (this.#state !== 'ready' || this.#pool === undefined) throw this.unreachable();
+    const pool = this.#pool;
+    if (this.#state !== 'ready' || pool === undefined) throw this.unreachable();
     let client: PoolClient;
     try {
-      client = await this.#pool.connect();
+      client = await pool.connect();
     } catch (error) {
-      throw this.#failed(error);
+      throw this.#failed(error, pool);
     }
     let broken: Error | undefined;
     try {
@@ -137,7 +138,7 @@ export class Server {
       return result;
     } catch (error) {
       await client.query(timed('ROLLBACK')).catch((failure: Error) => (broken = failure));
-      throw this.#failed(error);
+      throw this.#failed(error, pool);
     } finally {
       client.release(broken);
     }
@@ -247,26 +248,28 @@ export class Server {
   }
 
   async #run<Row>(what: Statement, values: readonly unknown[] = [], timeoutMs = QUERY_TIMEOUT_MS): Promise<Row[]> {
-    if (this.#pool === undefined) throw this.unreachable();
+    const pool = this.#pool;
+    if (pool === undefined) throw this.unreachable();
     try {
-      const { rows } = await this.#pool.query(this.#timed(what, values, timeoutMs));
+      const { rows } = await pool.query(this.#timed(what, values, timeoutMs));
       if (this.#refusal?.statement === what) this.#refusal = undefined;
       return rows as Row[];
     } catch (error) {
-      throw this.#failed(error, what);
+      throw this.#failed(error, pool, what);
     }
   }
 
   /** Notes what a failure says about the server. */
-  #failed(error: unknown, what?: Statement): unknown {
+  #failed(error: unknown, pool: Pool, what?: Statement): unknown {
     if (error instanceof TrineError) return error;
-    if (isPoolTimeout(error) && (this.#pool?.totalCount ?? 0) >= this.#config.max_connections - 1) {
+    if (isPoolTimeout(error) && pool.totalCount >= this.#config.max_connections - 1) {
       const message =
         'all connections to PostgreSQL are busy: raise max_connections of the adapter, or look why it is slow';
       return new TrineError('storage_busy', message, { cause: error, retryable: true });
     }
     if (isConnectionLoss(error)) {
-      this.#lost(error);
+      // What an earlier pool had under way may fail long after another one has taken its place.
+      if (pool === this.#pool) this.#lost(error);
       return unreachable(explain(error, this.#config), error);
     }
     if (!isRefusal(error)) return error;

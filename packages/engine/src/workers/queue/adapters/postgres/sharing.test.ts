@@ -5,6 +5,7 @@ import type { Line } from '../index.js';
 import { House } from '../suite/index.js';
 import { DEFAULT_LEASE_MS } from './config.js';
 import { postgresStore, type PostgresStore } from './fixtures/store.js';
+import type { PgLine } from './line.js';
 import { POLL_EVERY_MS } from './upkeep.js';
 
 const missing = postgresMissing();
@@ -116,6 +117,95 @@ describe.skipIf(missing !== undefined)(title, () => {
       });
     }
 
+    it('remember that a batch was given up, though its writer stored nothing for a day before', async () => {
+      const [lineA] = await both();
+      const storeJob = (batch: number): Promise<string> =>
+        sql(
+          `SELECT trine.store_jobs('w', ${batch}, '[{"line":${String((lineA as PgLine).id)},"receipt":"r${batch}","fn":"f","ns":"default","data":"7","size":1,"created":1,"tries":1,"backoff":1}]', 1)`,
+        );
+      await storeJob(1);
+      await sql("UPDATE trine.batches SET at = 1 WHERE writer = 'w'");
+      expect(await sql("SELECT given_up FROM trine.give_up('w', 2)")).toBe('t');
+      await b.broker.sweep();
+      await expect(storeJob(2)).rejects.toThrow('comes too late');
+    });
+
+    it('keep the order of the calls when a bad job splits a batch and the connection is lost behind it', async () => {
+      const [lineA] = await both();
+      a.broker.consume(lineA, 0);
+      b.broker.consume(lineA, 0);
+      const proxy = store.proxyOf(a.broker);
+      const bad = a.broker
+        .accept(lineA, a.job(0, { receipt: 'nul\u0000' }))
+        .catch(() => proxy.holdAt('trine_store_jobs'));
+      const good = Promise.all([1, 2, 3].map((n) => a.accept(lineA, n)));
+      await bad;
+      await waitFor(() => proxy.isHolding);
+      proxy.cut();
+      await good;
+      expect(await sql("SELECT string_agg(data, ',' ORDER BY seq) FROM trine.jobs")).toBe('1,2,3');
+    });
+
+    for (const [until, endsIt] of [
+      ['the server was away for too long', (): void => undefined],
+      ['the engine stops', (): unknown => a.stop()],
+    ] as const) {
+      it(`say that nobody knows when an answer is lost and ${until}, and do not send it again`, async () => {
+        const [lineA, lineB] = await both();
+        const proxy = store.proxyOf(a.broker);
+        proxy.muteAt('trine_store_jobs');
+        const stored = a.accept(lineA, 'once');
+        await waitFor(() => proxy.isMute);
+        expect(await b.drain(lineB, 1)).toEqual(['once']);
+        proxy.refusing = true;
+        proxy.cut();
+        await waitFor(() => a.broker.health().state === 'unreachable');
+        const stopped = endsIt();
+        await expect(stored).rejects.toThrow('nobody knows whether this was stored');
+        await stopped;
+        proxy.refusing = false;
+        if (stopped === undefined) await waitFor(() => a.accept(lineA, 'next'));
+        else await b.accept(lineB, 'next');
+        expect(await b.drain(lineB, 1)).toEqual(['next']);
+        expect(await sql('SELECT count(*) FROM trine.jobs')).toBe('0');
+      });
+    }
+
+    it('keep a new connection when a statement of the old one fails late', async () => {
+      const [lineA] = await both();
+      const backends = (where: string): string => `FROM pg_stat_activity WHERE application_name = 'trine' AND ${where}`;
+      const locker = sql(
+        "SET application_name = 'locker'; BEGIN; LOCK TABLE trine.unique_keys; SELECT pg_sleep(60)",
+      ).catch(() => undefined);
+      await waitFor(
+        async () => (await sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")) === '1',
+      );
+      const stored = a.broker.accept(lineA, a.job('once', { extras: { uniqueKey: 'k' } }));
+      await waitFor(async () => (await sql(`SELECT count(*) ${backends("wait_event_type = 'Lock'")}`)) === '1');
+      await sql(`SELECT pg_terminate_backend(pid) ${backends("wait_event_type <> 'Lock'")}`);
+      await waitFor(() => store.said('lost PostgreSQL') === 2);
+      await waitFor(() => [a, b].every(({ broker }) => broker.health().state === 'ready'));
+      await sql(`SELECT pg_terminate_backend(pid) ${backends("wait_event_type = 'Lock'")}`);
+      await sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'locker'");
+      await locker;
+      expect(await stored).toMatchObject({ deduplicated: false });
+      expect(store.said('lost PostgreSQL')).toBe(2);
+    });
+
+    it('store all of a call or nothing, when a queue of it was deleted there', async () => {
+      const [lineA] = await both();
+      const gone = await a.queue({}, 'gone');
+      a.broker.consume(lineA, 0);
+      b.broker.consume(lineA, 0);
+      await sql("DELETE FROM trine.lines WHERE name = 'gone'");
+      const bad = a.broker.acceptMany?.([lineA, gone].map((line) => ({ line, job: a.job('with the other') })));
+      const good = a.accept(lineA, 'alone');
+      await expect(bad).rejects.toMatchObject({ code: 'storage_refused' });
+      await expect(bad).rejects.toThrow("queue 'gone' is not in PostgreSQL any more");
+      await good;
+      expect(await sql('SELECT data FROM trine.jobs')).toBe('"alone"');
+    });
+
     it('answer whose key it is when that answer is lost', async () => {
       const [lineA] = await both();
       const first = await a.accept(lineA, 1, { extras: { uniqueKey: 'k' } });
@@ -149,7 +239,7 @@ describe.skipIf(missing !== undefined)(title, () => {
       await sql('DELETE FROM trine.lines');
       await expect(a.accept(lineA, 'nowhere')).rejects.toThrow("queue 'q' is not in PostgreSQL any more");
       const unique = a.accept(lineA, 'nowhere', { extras: { uniqueKey: 'k' } });
-      await expect(unique).rejects.toThrow('is not in PostgreSQL any more');
+      await expect(unique).rejects.toThrow("queue 'q' is not in PostgreSQL any more");
       expect(await sql('SELECT count(*) FROM trine.jobs')).toBe('0');
       await store.pass(POLL_EVERY_MS);
       await waitFor(() => a.accept(lineA, 'after'));
@@ -238,6 +328,19 @@ describe.skipIf(missing !== undefined)(title, () => {
       await a.broker.publish(a.message(1));
       expect(await a.drain(f, 1)).toEqual([1]);
       expect(await b.drain(g, 1)).toEqual([1]);
+    });
+
+    it('drop no more of a full backlog together than one would alone', async () => {
+      const [ofA, ofB] = [await a.subscription('f', { maxBacklog: 10 }), await b.subscription('f', { maxBacklog: 10 })];
+      a.broker.consume(ofA, 0);
+      b.broker.consume(ofB, 0);
+      for (let round = 0; round < 10; round++) {
+        await Promise.all(Array.from({ length: 40 }, (_, i) => (i % 2 ? a : b).broker.publish(a.message(i))));
+      }
+      const waiting = async (): Promise<number> => (await a.broker.stats([ofA])).waiting;
+      await waitFor(async () => (await waiting()) <= 10);
+      await waitFor(() => (a.expired.get('f') ?? 0) + (b.expired.get('f') ?? 0) >= 390);
+      expect(await waiting()).toBe(10);
     });
 
     it('know a subscription as offline when the last of them has left it', async () => {
@@ -416,6 +519,22 @@ describe.skipIf(missing !== undefined)(title, () => {
     await expect(a.accept(line, 'too many')).rejects.toMatchObject({ code: 'queue_full' });
     await a.drain(line, 2);
     await a.accept(line, 'again');
+  });
+
+  it('counts a backlog that is nearly full by its own jobs, not by those of all', async () => {
+    const line = await a.subscription('f', { maxBacklog: 10 });
+    a.broker.consume(line, 0);
+    for (let i = 0; i < 12; i++) await a.broker.publish(a.message(i));
+    await waitFor(() => a.expired.get('f') === 2);
+    // What a connection has counted is known at the latest when it ends.
+    await a.stop();
+    await b.stop();
+    const connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'trine'";
+    await waitFor(async () => (await sql(connections)) === '0');
+    // Each index was built by a scan of the table.
+    const scans = `SELECT seq_scan - (SELECT count(*) FROM pg_indexes i WHERE i.schemaname = t.schemaname AND i.tablename = t.relname)
+      FROM pg_stat_user_tables t WHERE schemaname = '${store.schema}' AND relname = 'jobs'`;
+    expect(await sql(scans)).toBe('0');
   });
 
   it('drops a message with its last delivery', async () => {

@@ -18,7 +18,7 @@ import { Batcher } from './batcher.js';
 import type { PgCore } from './core.js';
 import type { PgLine } from './line.js';
 import type { Lines } from './lines.js';
-import { LONG_QUERY_TIMEOUT_MS, statement } from './server.js';
+import { LONG_QUERY_TIMEOUT_MS, statement, type Query } from './server.js';
 import { Writer } from './writer.js';
 
 /** How long a publish is tried again after a lost connection, in milliseconds. */
@@ -68,11 +68,13 @@ const REPLAY = statement(
      SELECT * FROM trine.messages WHERE topic = l.name AND keep_until IS NOT NULL AND created_at >= $2 ORDER BY id FOR KEY SHARE) m
    WHERE l.id = $1 ORDER BY m.id RETURNING 1 AS one`,
 );
-/** Index jobs_ready, jobs_delayed_line. */
+/** Indexes jobs_ready and jobs_delayed_line: `state < 2` would use neither and read the jobs of all lines. */
 const BACKLOG = statement(
   'backlog',
-  'SELECT count(*) AS count, coalesce(sum(size), 0)::bigint AS length FROM trine.jobs WHERE line = $1 AND state < 2',
+  'SELECT count(*) AS count, coalesce(sum(size), 0)::bigint AS length FROM trine.jobs WHERE line = $1 AND (state = 0 OR state = 1)',
 );
+/** Engines drop what is over the bounds of a subscription one after the other. */
+const LOCK = statement('lock_line', 'SELECT FROM trine.lines WHERE id = $1 FOR NO KEY UPDATE');
 /** Primary key order within the line. */
 const TRIM = statement(
   'trim',
@@ -255,7 +257,8 @@ export class Messages {
     }
     if (line.endedAt === undefined) return;
     if ((await server.query(LONG_ENDED, [id, subscriptionRetentionMs])).length === 0) return;
-    const dropped = await this.#trim(line, Infinity, Infinity);
+    const dropped = await this.#trim(line, Infinity, Infinity, server.query);
+    if (dropped > 0) this.#told([line]);
     if (dropped > 0) host.log.warn('the backlog of an ended subscription was dropped', { ...place, dropped });
     const deleted = await server.query(DELETE_LINE, [id, subscriptionRetentionMs]);
     if (deleted.length > 0) this.#core.drop(line);
@@ -290,14 +293,7 @@ export class Messages {
     const { settings } = line;
     if (settings === undefined || line.id === undefined) return;
     try {
-      const values = [line.id];
-      const [row] = await server.query<{ readonly count: number; readonly length: number }>(
-        BACKLOG,
-        values,
-        LONG_QUERY_TIMEOUT_MS,
-      );
-      line.backlog = row?.count ?? 0;
-      line.backlogLength = row?.length ?? 0;
+      await this.#count(line, server.query);
       const { maxBacklog, maxBacklogBytes } = settings;
       const place = { topic: line.name, function: line.functionId };
       const share = Math.max(line.backlog / maxBacklog, line.backlogLength / maxBacklogBytes);
@@ -313,8 +309,14 @@ export class Messages {
         });
       }
       if (share <= 1) return;
-      const expired = await this.#trim(line, line.backlog - maxBacklog, line.backlogLength - maxBacklogBytes);
+      const expired = await server.transaction(async (query) => {
+        await query(LOCK, [line.id], LONG_QUERY_TIMEOUT_MS);
+        // Another engine may have dropped it meanwhile.
+        await this.#count(line, query);
+        return this.#trim(line, line.backlog - maxBacklog, line.backlogLength - maxBacklogBytes, query);
+      });
       if (expired === 0) return;
+      this.#told([line]);
       host.log.warn('messages of a subscription expired: its backlog is full', { ...place, expired });
       events.expired(line, expired);
     } catch (error) {
@@ -325,14 +327,25 @@ export class Messages {
     }
   }
 
+  async #count(line: PgLine, query: Query): Promise<void> {
+    const values = [line.id];
+    const [row] = await query<{ readonly count: number; readonly length: number }>(
+      BACKLOG,
+      values,
+      LONG_QUERY_TIMEOUT_MS,
+    );
+    line.backlog = row?.count ?? 0;
+    line.backlogLength = row?.length ?? 0;
+  }
+
   /** Drops the oldest until so many jobs and so much payload are gone. */
-  async #trim(line: PgLine, count: number, length: number): Promise<number> {
+  async #trim(line: PgLine, count: number, length: number, query: Query): Promise<number> {
     let dropped = 0;
     let droppedLength = 0;
     while (dropped < count || droppedLength < length) {
       // By size: one after the other, or more would go than must.
       const most = dropped < count ? Math.min(CHUNK, count - dropped) : 1;
-      const [row] = await this.#core.server.query<{
+      const [row] = await query<{
         readonly expired: number;
         readonly dropped: number;
         readonly length: number;
@@ -344,7 +357,6 @@ export class Messages {
       line.backlog -= row.dropped;
       line.backlogLength -= row.length;
     }
-    if (dropped > 0) this.#told([line]);
     return dropped;
   }
 }

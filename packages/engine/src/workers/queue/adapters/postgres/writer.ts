@@ -21,7 +21,7 @@ import { isUnreachable, UNREACHABLE } from './failures.js';
 import { statement, type Statement } from './server.js';
 
 /** For so long the server is asked what became of a batch, in milliseconds. */
-export const ASK_FOR_MS = 5_000;
+const ASK_FOR_MS = 5_000;
 /** Between two questions, in milliseconds. */
 const ASK_AGAIN_MS = 50;
 /** A writer that stored nothing for so long is gone, in milliseconds: later than anybody asks. */
