@@ -110,11 +110,16 @@ describe('events of jobs', () => {
       for (let i = 0; i < 12; i++) await engine.call('iii::durable::publish', { topic, data: i });
     }
     const dropped = (): number => events.reduce((sum, event) => sum + (event as unknown as Expired).expired, 0);
-    await waitFor(() => dropped() === 7);
+    await waitFor(async () => {
+      await engine.clock.advance(1_000);
+      return dropped() === 7;
+    });
+    // Together: a full backlog drops something with every publish.
+    expect(events.length).toBeLessThan(7);
     expect(new Set(events.map(({ event, function_id }) => `${event} ${function_id}`))).toEqual(
       new Set(['backlog_expired reads::news']),
     );
-    expect(events.at(-1)).toMatchObject({ topic: 'news', namespace: 'default', expired_in_all: 7 });
+    expect(events.at(-1)).toMatchObject({ topic: 'news', namespace: 'default' });
   });
 
   it('refuse a trigger that asks for what there is not', async () => {

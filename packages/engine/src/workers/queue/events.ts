@@ -71,7 +71,7 @@ export class JobEvents {
 
   /** The oldest messages of a subscription were dropped, and that is stored. */
   backlogExpired(line: Line, count: number): void {
-    const { name: topic, functionId, namespace, expired } = line;
+    const { name: topic, functionId, namespace } = line;
     const at = this.#host.clock.now();
     this.#tellAll('backlog_expired', line, { functionId, namespace }, () => ({
       event: 'backlog_expired',
@@ -79,7 +79,6 @@ export class JobEvents {
       function_id: functionId,
       namespace,
       expired: count,
-      expired_in_all: expired,
       at_ms: at,
     }));
   }

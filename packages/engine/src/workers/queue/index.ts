@@ -11,6 +11,7 @@ import {
   validateQueueConfig,
   type QueueWorkerConfig,
 } from './config.js';
+import { BacklogLosses } from './backlog-losses.js';
 import { DeadLetters } from './dead-letters.js';
 import { JobEvents, queueEvents } from './events.js';
 import { queueFunctions } from './functions.js';
@@ -49,6 +50,7 @@ export const queueWorker = defineWorker<QueueWorkerConfig>({
     const runners = new Map<Line, LineRunner>();
     const runs: Runs = new Map();
     const events = new JobEvents(host);
+    const losses = new BacklogLosses(host, events);
     let current = config;
     const broker: Broker = await openBroker(host, config, file, {
       ready: (line) => runners.get(line)?.pump(),
@@ -58,7 +60,7 @@ export const queueWorker = defineWorker<QueueWorkerConfig>({
         if (condition === undefined || host.registry.hasFunction(condition, namespace)) return undefined;
         return { functionId: condition, namespace };
       },
-      expired: (line, count) => events.backlogExpired(line, count),
+      expired: (line, count) => losses.add(line, count),
       topicRules: (topic) => topicRules(current, topic),
     });
     const runnerOf = (line: Line): LineRunner => {
@@ -85,6 +87,7 @@ export const queueWorker = defineWorker<QueueWorkerConfig>({
       health.remove();
       topics.stop();
       await broker.stop();
+      losses.stop();
     };
     try {
       await topics.start();

@@ -364,13 +364,7 @@ export class TopicStore {
       });
     }
     line.trimming = false;
-    if (expired === 0) return;
-    this.#core.host.log.warn('messages of a subscription expired: its backlog is full', {
-      topic: line.name,
-      function: line.functionId,
-      expired,
-    });
-    this.#core.events.expired(line, expired);
+    if (expired > 0) this.#core.events.expired(line, expired);
   }
 }
 

@@ -52,6 +52,9 @@ export class PgLine implements Line {
   /** Estimate of what waits for a subscription, and what was published since it was counted. */
   backlog = 0;
   backlogLength = 0;
+  /** The same when it was counted. */
+  counted = 0;
+  countedLength = 0;
   /** Its backlog is being counted and trimmed; something came meanwhile. */
   watching = false;
   watchAgain = false;

@@ -95,6 +95,8 @@ END $$;
 -- Notes that a batch is stored, in the transaction that stores it. Refuses one that was given up.
 CREATE FUNCTION trine.end_batch(p_writer text, p_batch bigint, p_answer json) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+  -- A pooler may give us connections that were not told.
+  IF current_setting('synchronous_commit') = 'off' THEN PERFORM set_config('synchronous_commit', 'on', true); END IF;
   INSERT INTO trine.batches AS b (writer, batch, given_up, answer, at)
     VALUES (p_writer, p_batch, false, p_answer, trine.now_ms())
     ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, given_up = false, answer = excluded.answer, at = excluded.at

@@ -508,6 +508,13 @@ describe.skipIf(missing !== undefined)(title, () => {
     });
   });
 
+  it('syncs what it acknowledges on a connection that was told not to, as one of a pooler may be', async () => {
+    const answer = await sql(
+      `SET synchronous_commit = off; BEGIN; SELECT trine.end_batch('w', 1, '[]'); SHOW synchronous_commit; COMMIT`,
+    );
+    expect(answer.trim().split('\n')).toContain('on');
+  });
+
   it('takes no more than a queue may hold, and more when some have run', async () => {
     const line = await a.queue({ maxWaiting: 3 });
     const answers = await Promise.allSettled(Array.from({ length: 6 }, (_, i) => a.accept(line, i)));
@@ -609,6 +616,11 @@ describe.skipIf(missing !== undefined)(title, () => {
       ORDER BY j.priority DESC, j.seq LIMIT 10 FOR UPDATE SKIP LOCKED`);
     expect(plans).toContain('jobs_ready');
     expect(plans).not.toContain('Sort');
+    const oldest =
+      await sql(`SET enable_seqscan = off; EXPLAIN SELECT seq FROM trine.jobs WHERE line = 1 AND message IS NOT NULL
+      AND state < 2 ORDER BY seq LIMIT 10 FOR UPDATE SKIP LOCKED`);
+    expect(oldest).toContain('jobs_backlog');
+    expect(oldest).not.toContain('Sort');
     expect(performance.now() - asked).toBeLessThan(5_000);
   });
 });

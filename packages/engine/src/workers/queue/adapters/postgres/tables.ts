@@ -98,6 +98,7 @@ CREATE INDEX jobs_delayed_line ON trine.jobs (line) WHERE state = 1;
 CREATE INDEX jobs_leased ON trine.jobs (line, owner) WHERE state = 2;
 CREATE INDEX jobs_expiring ON trine.jobs (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX jobs_message ON trine.jobs (message) WHERE message IS NOT NULL;
+CREATE INDEX jobs_backlog ON trine.jobs (line, seq) INCLUDE (size) WHERE message IS NOT NULL AND state < 2;
 
 -- A message is stored once. 'held': nobody subscribed yet. It goes with its last job, not before 'keep_until'.
 CREATE TABLE trine.messages (

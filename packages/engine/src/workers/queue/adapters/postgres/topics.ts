@@ -23,6 +23,8 @@ import { Writer } from './writer.js';
 
 /** How long a publish is tried again after a lost connection, in milliseconds. */
 const TRY_FOR_MS = 5_000;
+/** Share of a backlog's bound that must have come before it is counted again. */
+const COUNT_EACH = 0.001;
 /** Jobs in one statement. */
 const CHUNK = 1_000;
 
@@ -68,19 +70,19 @@ const REPLAY = statement(
      SELECT * FROM trine.messages WHERE topic = l.name AND keep_until IS NOT NULL AND created_at >= $2 ORDER BY id FOR KEY SHARE) m
    WHERE l.id = $1 ORDER BY m.id RETURNING 1 AS one`,
 );
-/** Indexes jobs_ready and jobs_delayed_line: `state < 2` would use neither and read the jobs of all lines. */
+/** Index jobs_backlog. */
 const BACKLOG = statement(
   'backlog',
-  'SELECT count(*) AS count, coalesce(sum(size), 0)::bigint AS length FROM trine.jobs WHERE line = $1 AND (state = 0 OR state = 1)',
+  'SELECT count(*) AS count, coalesce(sum(size), 0)::bigint AS length FROM trine.jobs WHERE line = $1 AND message IS NOT NULL AND state < 2',
 );
 /** Engines drop what is over the bounds of a subscription one after the other. */
 const LOCK = statement('lock_line', 'SELECT FROM trine.lines WHERE id = $1 FOR NO KEY UPDATE');
-/** Primary key order within the line. */
+/** Index jobs_backlog: the oldest first. */
 const TRIM = statement(
   'trim',
   `WITH gone AS (
     DELETE FROM trine.jobs WHERE seq IN (
-      SELECT seq FROM trine.jobs WHERE line = $1 AND state < 2 ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED)
+      SELECT seq FROM trine.jobs WHERE line = $1 AND message IS NOT NULL AND state < 2 ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED)
     RETURNING size)
   UPDATE trine.lines SET expired = expired + (SELECT count(*) FROM gone) WHERE id = $1
   RETURNING expired, (SELECT count(*) FROM gone) AS dropped, (SELECT coalesce(sum(size), 0)::bigint FROM gone) AS length`,
@@ -215,7 +217,7 @@ export class Messages {
     }
     this.#core.tell(unknown);
     this.#told(lines);
-    for (const line of lines) if (this.#isNearBound(line)) void this.#watch(line);
+    for (const line of lines) if (this.#isNearBound(line) && this.#hasGrown(line)) void this.#watch(line);
     return messages.map((_, nr) => full[nr]);
   }
 
@@ -274,6 +276,16 @@ export class Messages {
     );
   }
 
+  /** By enough since it was counted: to count takes longer than to publish. */
+  #hasGrown({ settings, backlog, backlogLength, counted, countedLength }: PgLine): boolean {
+    if (settings === undefined) return false;
+    const engines = this.#core.others + 1;
+    return (
+      (backlog - counted) * engines >= settings.maxBacklog * COUNT_EACH ||
+      (backlogLength - countedLength) * engines >= settings.maxBacklogBytes * COUNT_EACH
+    );
+  }
+
   /** One look at a time; what is published meanwhile is looked at after it. */
   async #watch(line: PgLine): Promise<void> {
     if (line.watching) {
@@ -284,7 +296,7 @@ export class Messages {
     do {
       line.watchAgain = false;
       await this.#watchBacklog(line);
-    } while (line.watchAgain && this.#isNearBound(line));
+    } while (line.watchAgain && this.#isNearBound(line) && this.#hasGrown(line));
     line.watching = false;
   }
 
@@ -295,13 +307,13 @@ export class Messages {
     try {
       await this.#count(line, server.query);
       const { maxBacklog, maxBacklogBytes } = settings;
-      const place = { topic: line.name, function: line.functionId };
       const share = Math.max(line.backlog / maxBacklog, line.backlogLength / maxBacklogBytes);
       if (share < BACKLOG_CALM) line.warnedBacklog = false;
       if (share >= BACKLOG_WARNING && !line.warnedBacklog) {
         line.warnedBacklog = true;
         host.log.warn('the backlog of a subscription is nearly full: its oldest messages will expire', {
-          ...place,
+          topic: line.name,
+          function: line.functionId,
           waiting: line.backlog,
           bytes: line.backlogLength,
           max_backlog: maxBacklog,
@@ -317,7 +329,6 @@ export class Messages {
       });
       if (expired === 0) return;
       this.#told([line]);
-      host.log.warn('messages of a subscription expired: its backlog is full', { ...place, expired });
       events.expired(line, expired);
     } catch (error) {
       host.log.error('old messages of a full subscription could not be dropped', {
@@ -336,6 +347,8 @@ export class Messages {
     );
     line.backlog = row?.count ?? 0;
     line.backlogLength = row?.length ?? 0;
+    line.counted = line.backlog;
+    line.countedLength = line.backlogLength;
   }
 
   /** Drops the oldest until so many jobs and so much payload are gone. */

@@ -231,7 +231,6 @@ export class TopicStore {
     const where = { topic: line.name, function: line.functionId };
     if (expired > 0) {
       line.expired += expired;
-      log.warn('messages of a subscription expired: its backlog is full', { ...where, expired });
       this.#core.events.expired(line, expired);
     }
     if (!line.warnedBacklog) {
