@@ -3,10 +3,11 @@
  * thousand modules take longer to find and to link than everything else at a start. Threads load their own few modules
  * from where they are, and what has native parts stays outside.
  *
- * Does nothing when the bundle is newer than what it is made of. Part of `pnpm build`.
+ * Does nothing when the bundle is of what is there now. Part of `pnpm build`.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join, relative, sep } from 'node:path';
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { basename, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build as bundle } from 'esbuild';
 import { ROOT } from './root.js';
@@ -14,7 +15,9 @@ import { ROOT } from './root.js';
 const DIST = join(ROOT, 'packages/engine/dist');
 const PROTOCOL_DIST = join(ROOT, 'packages/protocol/dist');
 const TARGET = join(DIST, 'bundled');
-const LICENSES = join(TARGET, 'LICENSES.txt');
+const LICENSES = 'LICENSES.txt';
+/** What the bundle was made of, and the files that it has. */
+const STAMP = 'stamp.json';
 /** `utf-8-validate` is looked for by ws and not used. */
 const NATIVE = ['better-sqlite3', 'bufferutil', 'utf-8-validate'];
 const LICENSE_FILE = /^(licen[cs]e|notice)([.-].*)?$/i;
@@ -26,14 +29,14 @@ export async function bundleEngine() {
     ...builtFiles(DIST),
     ...builtFiles(PROTOCOL_DIST),
   ];
-  const newest = Math.max(...inputs.map((file) => statSync(file).mtimeMs));
-  // Written last: half a bundle is none.
-  if (existsSync(LICENSES) && statSync(LICENSES).mtimeMs > newest) return;
-  rmSync(TARGET, { recursive: true, force: true });
+  const made = fingerprint(inputs);
+  if (isMadeOf(made)) return;
+  // Beside its place, and put there whole: an engine may be starting.
+  const folder = `${TARGET}-${process.pid}`;
   const { metafile } = await bundle({
     entryPoints: [join(DIST, 'index.js')],
     absWorkingDir: ROOT,
-    outdir: TARGET,
+    outdir: folder,
     bundle: true,
     splitting: true,
     metafile: true,
@@ -51,8 +54,47 @@ export async function bundleEngine() {
     plugins: [ownPlaces, oneLanguage],
     logLevel: 'warning',
   });
-  mkdirSync(TARGET, { recursive: true });
-  writeFileSync(LICENSES, licensesOf(Object.keys(metafile.inputs)));
+  writeFileSync(join(folder, LICENSES), licensesOf(Object.keys(metafile.inputs)));
+  const files = [...Object.keys(metafile.outputs).map((path) => basename(path)), LICENSES];
+  writeFileSync(join(folder, STAMP), JSON.stringify({ made, files }));
+  for (const name of readdirSync(DIST)) {
+    const [, pid] = /^bundled-(\d+)$/.exec(name) ?? [];
+    if (pid !== undefined && !isAlive(Number(pid))) rmSync(join(DIST, name), { recursive: true, force: true });
+  }
+  try {
+    rmSync(TARGET, { recursive: true, force: true });
+    renameSync(folder, TARGET);
+  } catch (error) {
+    // Another build of the same was faster.
+    rmSync(folder, { recursive: true, force: true });
+    if (!isMadeOf(made)) throw error;
+  }
+}
+
+/** @param {number} pid */
+function isAlive(pid) {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+/** @param {string[]} inputs */
+function fingerprint(inputs) {
+  const lines = inputs.map((file) => `${relative(ROOT, file)} ${statSync(file).mtimeMs} ${statSync(file).size}`);
+  return createHash('sha256').update(lines.sort().join('\n')).digest('hex');
+}
+
+/** @param {string} made */
+function isMadeOf(made) {
+  try {
+    /** @type {{ made: string, files: string[] }} */
+    const stamp = JSON.parse(readFileSync(join(TARGET, STAMP), 'utf8'));
+    return stamp.made === made && stamp.files.every((name) => existsSync(join(TARGET, name)));
+  } catch {
+    return false;
+  }
 }
 
 /** What a module says of its own place (`import.meta`) stays true of the file that it was. */
@@ -63,13 +105,16 @@ const ownPlaces = {
     build.onLoad({ filter: /[.]js$/ }, ({ path }) => {
       if (!path.startsWith(DIST + sep)) return undefined;
       const place = JSON.stringify(`../${relative(DIST, path).split(sep).join('/')}`);
-      const contents = readFileSync(path, 'utf8')
-        .replaceAll('import.meta.url', `new URL(${place}, import.meta.url).href`)
-        .replaceAll(
-          'import.meta.filename',
-          `(await import('node:url')).fileURLToPath(new URL(${place}, import.meta.url))`,
-        );
-      return { contents, loader: 'js' };
+      const source = readFileSync(path, 'utf8');
+      const other = /import[.]meta(?![.]url\b)[.\w]*/.exec(source);
+      if (other !== null)
+        return {
+          errors: [{ text: `${other[0]} would be that of the bundle: use import.meta.url`, location: { file: path } }],
+        };
+      return {
+        contents: source.replaceAll('import.meta.url', `new URL(${place}, import.meta.url).href`),
+        loader: 'js',
+      };
     });
   },
 };
@@ -79,7 +124,7 @@ const ownPlaces = {
 const oneLanguage = {
   name: 'one-language',
   setup(build) {
-    build.onLoad({ filter: /[/]zod[/]v4[/]locales[/]index[.]js$/ }, () => ({
+    build.onLoad({ filter: /[\\/]zod[\\/]v4[\\/]locales[\\/]index[.]js$/ }, () => ({
       contents: "export { default as en } from './en.js';",
       loader: 'js',
     }));

@@ -39,7 +39,7 @@ export interface BuiltInsOptions {
 
 export class BuiltIns {
   readonly #options: BuiltInsOptions;
-  /** In the order they were started. */
+  /** In the order in which they had started. */
   readonly #running = new Map<string, RunningEntry>();
 
   constructor(options: BuiltInsOptions) {

@@ -208,6 +208,9 @@ describe('an embedded engine', () => {
     await expect(engine.start()).rejects.toThrow('databases.primary: cannot open');
     expect(engine.state).toBe('stopped');
     expect(engine.ports).toEqual({});
+    const state = { name: 'iii-state', config: { adapter: { name: 'kv', config: { file_path: './no/state.db' } } } };
+    const both = await createEngine({ cwd: folder.path, log: quiet, config: { workers: [PORT, state, database] } });
+    await expect(both.start()).rejects.toThrow(/state.*\n.*databases[.]primary: cannot open/);
     await start(others);
   });
 

@@ -330,13 +330,18 @@ export class Engine {
     if (this.#state !== 'starting') throw new TrineError('engine_stopped', 'the engine was stopped while it started');
   }
 
-  /** @throws what the first of them in order says, once all have started or failed */
+  /** @throws TrineError with the reasons of all that failed, once each has started or failed */
   async #startTogether(entries: readonly WorkerEntry[]): Promise<void> {
     const started = await Promise.allSettled(entries.map((entry) => this.#startBuiltIn(entry)));
     entries.forEach((entry, i) => {
       if (started[i]?.status === 'fulfilled') this.#applied.push(entry);
     });
-    for (const each of started) if (each.status === 'rejected') throw each.reason;
+    const [first, ...others] = started.flatMap((each) =>
+      each.status === 'rejected' ? [each.reason as TrineError] : [],
+    );
+    if (first === undefined) return;
+    const also = others.map(({ message }) => `\n${message}`).join('');
+    throw also === '' ? first : new TrineError(first.code, `${first.message}${also}`, { cause: first });
   }
 
   async #startEntry(entry: WorkerEntry): Promise<void> {

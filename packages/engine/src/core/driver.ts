@@ -23,7 +23,7 @@ export async function loadDriver<Module>(
   purpose: string,
   projectDir: string,
 ): Promise<Module> {
-  for (const from of [join(projectDir, 'package.json'), import.meta.filename]) {
+  for (const from of [join(projectDir, 'package.json'), import.meta.url]) {
     let path: string;
     try {
       path = createRequire(from).resolve(name);
