@@ -1,8 +1,16 @@
 /** Adding to a running engine, which edits config.yaml itself and answers once it has applied it. */
+import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { CliError } from '../terminal/errors.js';
 import { colors, harmless, say } from '../terminal/output.js';
-import { alreadyAdded, sayAdded, sayAlreadyThere, type Source, type WorkerAddOptions } from './add-options.js';
+import {
+  alreadyAdded,
+  pathHint,
+  sayAdded,
+  sayAlreadyThere,
+  type Source,
+  type WorkerAddOptions,
+} from './add-options.js';
 import { asText, LONG_TIMEOUT_MS, READY_TIMEOUT_MS, WorkerOpError, type Row, type WorkerOps } from './worker-ops.js';
 
 /** How often the state of a worker that is being installed is looked at, in milliseconds. */
@@ -23,7 +31,7 @@ export async function addLive(source: Source, engine: WorkerOps, options: Worker
     }
     await addLocal(source.path, engine, options.wait, request);
   } catch (error) {
-    throw explain(error, source);
+    throw await explain(error, source);
   }
 }
 
@@ -94,14 +102,21 @@ function tail(row: Row): string[] {
   return Array.isArray(lines) ? lines.slice(-5).map((line) => `  | ${harmless(String(line))}`) : [];
 }
 
-function explain(error: unknown, source: Source): unknown {
+async function explain(error: unknown, source: Source): Promise<unknown> {
   if (!(error instanceof WorkerOpError)) return error;
   if (error.code === 'W111' && source.kind === 'local') {
     const name = /Worker '([^']+)'/.exec(error.message)?.[1] ?? basename(source.path);
     return alreadyAdded(name, source.typed);
   }
-  return new CliError(
-    error.message.split('\n').map((line, i) => (i === 0 ? `error: ${line}` : `  ${line}`)),
-    { cause: error },
+  const lines = error.message.split('\n').map((line, i) => (i === 0 ? `error: ${line}` : `  ${line}`));
+  if (error.code === 'W110' && source.kind === 'registry' && (await isFolder(source.name)))
+    lines.push(pathHint(source.name));
+  return new CliError(lines, { cause: error });
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
   );
 }

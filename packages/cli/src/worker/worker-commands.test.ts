@@ -118,6 +118,23 @@ describe('without an engine', () => {
     expect(status.exitCode).toBe(1);
     expect(status.stderr).toContain('⚠ engine not running (start it with `iii`)');
   });
+
+  test('a folder without config.yaml is told apart from a project without workers', async () => {
+    const elsewhere = join(folder.path, 'elsewhere');
+    await mkdir(elsewhere);
+    const list = await run(['worker', 'list'], { cwd: elsewhere });
+    expect(list).toMatchObject({ exitCode: 0, stdout: '' });
+    expect(list.stderr).toMatch(/^note: no config file in .*elsewhere/);
+    expect((await worker('list')).stderr).not.toContain('note: no config file');
+  });
+
+  test('the log of a built-in is the log of the engine', async () => {
+    expect(await worker('logs', 'iii-worker-manager')).toMatchObject({
+      exitCode: 0,
+      stdout: '',
+      stderr: "iii-worker-manager runs inside the engine: its lines are in the engine's own output\n",
+    });
+  });
 });
 
 describe('with a running engine', () => {
@@ -137,6 +154,16 @@ describe('with a running engine', () => {
       stderr: "error: Worker 'iii-sate' not found (did you mean 'iii-state'?)\n",
     });
     expect(await config()).toBe(CONFIG);
+  });
+
+  test('the folder that was meant by a bare name is named', async () => {
+    await localWorker('link');
+    await startEngine();
+    const { exitCode, stderr } = await worker('add', 'link');
+    expect(exitCode).toBe(1);
+    expect(stderr).toBe(
+      "error: Worker 'link' not found\n  For a folder of your own write its path: iii worker add ./link\n",
+    );
   });
 
   test('a built-in that the engine refuses is taken out of config.yaml again, and not tried at later saves', async () => {
