@@ -192,7 +192,7 @@ function addWorker(program: Command): void {
   }
   worker
     .command('stop')
-    .description('stop a local worker until it is started again')
+    .description('stop a local worker until it, or the engine, is started again')
     .argument('<worker>')
     .option('-y, --yes', 'accepted for compatibility')
     .action(async (name: string) => {

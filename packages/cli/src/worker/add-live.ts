@@ -11,10 +11,13 @@ import {
   type Source,
   type WorkerAddOptions,
 } from './add-options.js';
+import { lastWords } from './last-words.js';
 import { asText, LONG_TIMEOUT_MS, READY_TIMEOUT_MS, WorkerOpError, type Row, type WorkerOps } from './worker-ops.js';
 
 /** How often the state of a worker that is being installed is looked at, in milliseconds. */
 const WATCH_MS = 500;
+/** Lines of what a worker printed before it failed. */
+const TAIL_LINES = 5;
 
 export async function addLive(source: Source, engine: WorkerOps, options: WorkerAddOptions): Promise<void> {
   const request = { force: options.force === true, reset_config: options.resetConfig === true, yes: true };
@@ -98,8 +101,7 @@ const STATES = new Map([
 ]);
 
 function tail(row: Row): string[] {
-  const lines = row['stderr_tail'];
-  return Array.isArray(lines) ? lines.slice(-5).map((line) => `  | ${harmless(String(line))}`) : [];
+  return lastWords(row['stderr_tail'], TAIL_LINES).map((line) => `  | ${harmless(line)}`);
 }
 
 async function explain(error: unknown, source: Source): Promise<unknown> {

@@ -248,6 +248,17 @@ describe('with a running engine', () => {
     expect(stderr).toContain('iii worker logs broken');
   });
 
+  test('a local worker that ends by itself is told of with its error, not with what Node prints below', async () => {
+    await mkdir(join(folder.path, 'broken'));
+    await writeFile(
+      join(folder.path, 'broken', 'iii.worker.yaml'),
+      'name: broken\nscripts:\n  start: exec node nothere.js\n',
+    );
+    await startEngine();
+    expect((await worker('add', './broken')).stderr).toMatch(/\n {2}\| Error: Cannot find module '.*nothere\.js'\n/);
+    expect((await worker('status', 'broken')).stderr).toMatch(/ {7}tail: {2}Error: Cannot find module '/);
+  });
+
   test('built-ins cannot be stopped alone', async () => {
     await startEngine();
     expect((await worker('start', 'iii-worker-manager')).stderr).toBe(

@@ -13,8 +13,8 @@ import { isSeparator, tailLines } from './worker-output.js';
 /** Most lines that `worker::logs` returns of each stream. */
 const MAX_TAIL_LINES = 1000;
 const DEFAULT_TAIL_LINES = 100;
-/** Lines of each stream in a status. */
-const STATUS_TAIL_LINES = 10;
+/** Lines of each stream in a status: Node prints some twenty of an error, its message first. */
+const STATUS_TAIL_LINES = 30;
 
 const name = z.string().describe("The worker's name in config.yaml");
 /** Registers `worker::{add,remove,list,status,start,stop,restart,logs}`. */
