@@ -11,7 +11,7 @@ import {
   type Source,
   type WorkerAddOptions,
 } from './add-options.js';
-import { lastWords } from './last-words.js';
+import { lastError, lastWords } from './last-words.js';
 import { asText, LONG_TIMEOUT_MS, READY_TIMEOUT_MS, WorkerOpError, type Row, type WorkerOps } from './worker-ops.js';
 
 /** How often the state of a worker that is being installed is looked at, in milliseconds. */
@@ -65,6 +65,7 @@ export async function waitReady(name: string, engine: WorkerOps): Promise<void> 
   const deadline = performance.now() + READY_TIMEOUT_MS;
   let seen: string | undefined;
   let told: string | undefined;
+  let toldError: string | undefined;
   for (;;) {
     const row = await engine.call('worker::status', { name });
     const status = asText(row['status']) ?? 'unknown';
@@ -82,10 +83,17 @@ export async function waitReady(name: string, engine: WorkerOps): Promise<void> 
       if (words !== undefined) say(`  ⟳ ${name} ${words}`);
       told = status;
     }
+    // A watcher that waits for the next save runs on, and nothing else would tell of the error until the deadline.
+    const error = status === 'starting' && seen === status ? lastError(row['stderr_tail']) : undefined;
+    if (error !== undefined && error !== toldError) {
+      say(`  | ${harmless(error)}`);
+      toldError = error;
+    }
     seen = status;
     if (performance.now() > deadline) {
       throw new CliError([
         `  ⚠ not ready after ${READY_TIMEOUT_MS / 1000}s (worker is still queued in config.yaml).`,
+        ...tail(row),
         `  Keep watching: iii worker status ${name}`,
         `  Check logs:    iii worker logs ${name} -f`,
       ]);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { lastWords } from './last-words.js';
+import { lastError, lastWords } from './last-words.js';
 
 const NODE = [
   'node:internal/modules/cjs/loader:1210',
@@ -32,4 +32,9 @@ test.each([
   [undefined, 5, []],
 ])('%j in %i lines', (tail, count, expected) => {
   expect(lastWords(tail, count)).toEqual(expected);
+});
+
+test('an error is told apart from whatever else is printed', () => {
+  expect(lastError(NODE)).toBe("Error: Cannot find module '/w/nothere.js'");
+  expect(lastError(['npm warn install-scripts 2 packages have install scripts'])).toBeUndefined();
 });

@@ -12,9 +12,19 @@ const BELOW_ERROR = /^\s+at\s|^Node\.js v\d|^\s*$/;
  * @param count - the most lines to return
  */
 export function lastWords(tail: unknown, count: number): string[] {
-  const lines = Array.isArray(tail) ? tail.filter((line) => typeof line === 'string') : [];
-  const telling = lines.filter((line) => !BELOW_ERROR.test(line));
+  const telling = texts(tail).filter((line) => !BELOW_ERROR.test(line));
   const error = telling.map((line) => ERROR_LINE.test(line)).lastIndexOf(true);
   const from = error < 0 ? telling.length - count : Math.min(error, telling.length - count);
   return telling.slice(Math.max(0, from)).slice(0, count);
+}
+
+/** The last line that names an error, or undefined when there is none. */
+export function lastError(tail: unknown): string | undefined {
+  return texts(tail)
+    .filter((line) => ERROR_LINE.test(line))
+    .at(-1);
+}
+
+function texts(tail: unknown): string[] {
+  return Array.isArray(tail) ? tail.filter((line) => typeof line === 'string') : [];
 }

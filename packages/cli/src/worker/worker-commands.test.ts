@@ -259,6 +259,26 @@ describe('with a running engine', () => {
     expect((await worker('status', 'broken')).stderr).toMatch(/ {7}tail: {2}Error: Cannot find module '/);
   });
 
+  test('the error of a worker whose watcher waits for the next save is told while it is waited for', async () => {
+    await mkdir(join(folder.path, 'broken'));
+    await writeFile(
+      join(folder.path, 'broken', 'iii.worker.yaml'),
+      'name: broken\nscripts:\n  start: node nothere.js || exec sleep 60\n',
+    );
+    await startEngine();
+    const adding = start(['worker', 'add', './broken'], { cwd: folder.path, env: url });
+    await waitFor(() => /\n {2}\| Error: Cannot find module '.*nothere\.js'\n/.test(adding.stderr()));
+    adding.process.kill('SIGKILL');
+    const { stderr } = await adding.finished;
+    expect(stderr.split('Cannot find module')).toHaveLength(2);
+    // It is the error of that run, and not of the next one.
+    await writeFile(join(folder.path, 'broken', 'nothere.js'), 'setInterval(() => undefined, 1000);\n');
+    expect((await worker('restart', 'broken', '--no-wait')).exitCode).toBe(0);
+    const status = await worker('status', 'broken');
+    expect(status.stderr).toContain('⟳ broken starting (pid ');
+    expect(status.stderr).not.toContain('Cannot find module');
+  });
+
   test('built-ins cannot be stopped alone', async () => {
     await startEngine();
     expect((await worker('start', 'iii-worker-manager')).stderr).toBe(
