@@ -23,8 +23,24 @@ test('--help lists the commands on stdout', async () => {
   for (const name of ['trigger', 'project', 'worker', '--use-default-config']) expect(stdout).toContain(name);
 });
 
+test.each([
+  [['help'], ['--help']],
+  [
+    ['help', 'trigger'],
+    ['trigger', '--help'],
+  ],
+  [
+    ['help', 'worker', 'add'],
+    ['worker', 'add', '--help'],
+  ],
+])('%j shows what %j shows', async (words, option) => {
+  const { exitCode, stdout } = await run(words, { cwd: folder.path });
+  expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: (await run(option, { cwd: folder.path })).stdout });
+});
+
 describe('what is typed wrongly ends with 2', () => {
   test.each([
+    [['help', 'projet'], "unknown command 'projet' (did you mean 'project'?)"],
     [['projet'], "unknown command 'projet' (did you mean 'project'?)"],
     [['zzz'], "unknown command 'zzz'\n"],
     [['-V'], "unknown option '-V'"],

@@ -67,6 +67,14 @@ export function createProgram(): Command {
   addProject(program);
   addWorker(program);
   addStorage(program);
+  program
+    .command('help')
+    .description('show the help of a command')
+    .argument('[command...]')
+    .action(async (words: string[]) => {
+      if (words[0] !== undefined && !known(program).includes(words[0])) unknownCommand(program, words[0]);
+      await createProgram().parseAsync([...words, '--help'], { from: 'user' });
+    });
   for (const name of NOT_BUILT) addNotBuilt(program, name, `iii ${name}`);
   return program;
 }
@@ -123,9 +131,9 @@ function addWorker(program: Command): void {
     .option('--template-dir <PATH>', 'not in this version')
     .option('--skip-iii', 'accepted for compatibility')
     .option('--allow-non-empty', 'use a folder that has other files')
-    .action(async (name: string | undefined, options: WorkerInitOptions) => {
+    .action(async (name: string | undefined, options: Omit<WorkerInitOptions, 'configPath'>) => {
       const { workerInit } = await import('./worker/worker-init.js');
-      await workerInit(name, options);
+      await workerInit(name, { ...options, configPath: configPath(program) });
     });
   worker
     .command('add')
@@ -184,7 +192,7 @@ function addWorker(program: Command): void {
   }
   worker
     .command('stop')
-    .description('stop a local worker until it is started again')
+    .description('stop a local worker until it, or the engine, is started again')
     .argument('<worker>')
     .option('-y, --yes', 'accepted for compatibility')
     .action(async (name: string) => {
@@ -241,13 +249,17 @@ function addNotBuilt(parent: Command, name: string, what: string): void {
     });
 }
 
-function unknownCommand(program: Command, word: string): never {
-  const known = program.commands
+/** All commands that this version has, by name and alias. */
+function known(program: Command): string[] {
+  return program.commands
     .flatMap((command) => [command.name(), ...command.aliases()])
     .filter((name) => !NOT_BUILT.includes(name));
+}
+
+function unknownCommand(program: Command, word: string): never {
   const suggestion = nearest(
     word,
-    known.filter((name) => name.length > 1),
+    known(program).filter((name) => name.length > 1),
   );
   const lines = [
     `error: unknown command '${word}'${suggestion === undefined ? '' : ` (did you mean '${suggestion}'?)`}`,

@@ -89,7 +89,7 @@ export class Project {
       catalog: this.#options.catalog,
       port: parts.port,
       url: parts.url,
-      entries: parts.entries,
+      entries: () => inOrderOf(this.current.entries, parts.entries()),
       onChange: (listener) => this.#events.on(listener),
       edit: (change) => (file === undefined ? Promise.reject(noFile()) : file.edit(change)),
     };
@@ -98,6 +98,13 @@ export class Project {
   async close(): Promise<void> {
     await this.#file?.close();
   }
+}
+
+/** What runs, as config.yaml has it; what runs without being listed comes last. */
+function inOrderOf(listed: readonly WorkerEntry[], running: readonly WorkerEntry[]): WorkerEntry[] {
+  const places = new Map(listed.map(({ id }, place) => [id, place]));
+  const place = ({ id }: WorkerEntry): number => places.get(id) ?? listed.length;
+  return [...running].sort((a, b) => place(a) - place(b));
 }
 
 function noFile(): TrineError {

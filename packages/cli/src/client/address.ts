@@ -22,11 +22,20 @@ export function engineUrl(
 ): string {
   const { address, port } = options;
   if (address !== undefined || port !== undefined) {
-    return `ws://${bracketed(address ?? DEFAULT_HOST)}:${port === undefined ? DEFAULT_PORT : parsePort(port)}`;
+    return `ws://${address === undefined ? DEFAULT_HOST : parseAddress(address)}:${port === undefined ? DEFAULT_PORT : parsePort(port)}`;
   }
   const url = env['III_URL'];
   if (url !== undefined && url !== '') return checkedUrl(url);
   return `ws://${bracketed(fallbackHost)}:${fallbackPort}`;
+}
+
+/** A host name or IP address from the command line, as a URL has it. */
+function parseAddress(text: string): string {
+  const host = bracketed(text);
+  const url = URL.canParse(`ws://${host}`) ? new URL(`ws://${host}`) : undefined;
+  if (url !== undefined && url.pathname === '/' && url.username === '') return host;
+  const remedy = /^[^:/]+:\d+$/.test(text) ? 'give the port with --port' : 'give a host name or an IP address';
+  throw new CliError(`error: invalid value '${text}' for '--address <HOST>': ${remedy}`, { exitCode: USAGE_EXIT });
 }
 
 /** A port number from the command line: 1 to 65535. */

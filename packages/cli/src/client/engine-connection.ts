@@ -208,5 +208,9 @@ function connectFault(error: Error): string {
   const code = (error as NodeJS.ErrnoException).code;
   if (code === 'ECONNREFUSED') return 'connection refused';
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'no such host';
+  // An engine says 403 (this origin) and 503 (it stops): those are told as they are.
+  const status = /^Unexpected server response: (\d+)$/.exec(error.message)?.[1];
+  if (status !== undefined && !['403', '503'].includes(status))
+    return `what answers there is no worker port of an iii engine (HTTP ${status})`;
   return messageOf(error);
 }

@@ -10,8 +10,8 @@ const INFO_TIMEOUT_MS = 5_000;
 
 export const TRIGGER_OPTIONS: readonly (readonly [string, string])[] = [
   ['--json <JSON>', 'the payload as JSON; `-` reads stdin, `@FILE` reads a file; key=value pairs are laid over it'],
-  ['--address <HOST>', 'host of the engine [default: III_URL, else localhost]'],
-  ['--port <PORT>', 'worker port of the engine [default: III_URL, else that of config.yaml here, else 49134]'],
+  ['--address <HOST>', 'host of the engine [default: localhost]'],
+  ['--port <PORT>', 'worker port of the engine [default: 49134]'],
   ['--timeout-ms <MS>', 'give up after this many milliseconds [default: 30000]'],
   ['-n, --namespace <NS>', 'namespace of the function'],
   ['--print-null', 'print `null` instead of nothing'],
@@ -71,7 +71,11 @@ function parameterLines(info: FunctionInfo): string[] {
 }
 
 function optionLines(): string[] {
-  return columns(TRIGGER_OPTIONS).map((line) => `  ${line}`);
+  return [
+    ...columns(TRIGGER_OPTIONS).map((line) => `  ${line}`),
+    '',
+    'Without --address and --port: III_URL, else the worker port of config.yaml here.',
+  ];
 }
 
 function staticHelp(): void {

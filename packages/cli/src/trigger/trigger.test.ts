@@ -126,12 +126,25 @@ describe('the payload', () => {
   test.each([
     [['tok'], 'Error: expected key=value, got `tok`\n'],
     [['--json', '[1]', 'a=1'], 'Error: --json must be an object when combined with kv pairs\n'],
-    [['--json', '@absent.json'], 'Error: --json: cannot read absent.json: '],
+    [['--json', '@absent.json'], 'Error: --json: there is no file absent.json\n'],
+    [['--json', '@.'], 'Error: --json: cannot read .: '],
   ])('%j is refused before anything is called', async (words, message) => {
     const { exitCode, stdout, stderr } = await iii(['trigger', 'test::echo', ...words]);
     expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: '' });
     expect(stderr.startsWith(message)).toBe(true);
   });
+});
+
+test.each([
+  [['--address', ''], "error: invalid value '' for '--address <HOST>': give a host name or an IP address\n"],
+  [['--address', 'a b'], "error: invalid value 'a b' for '--address <HOST>': give a host name or an IP address\n"],
+  [['--address', 'host:1'], "error: invalid value 'host:1' for '--address <HOST>': give the port with --port\n"],
+  [
+    ['--timeout-ms', '0'],
+    "error: invalid value '0' for '--timeout-ms <MS>': give a whole number of milliseconds from 1 to 2147483647\n",
+  ],
+])('%j is typed wrongly', async (words, stderr) => {
+  expect(await iii(['trigger', 'test::echo', ...words])).toMatchObject({ exitCode: 2, stdout: '', stderr });
 });
 
 describe('an error', () => {
@@ -188,7 +201,7 @@ describe('an error', () => {
       String((server.address() as AddressInfo).port),
     ]);
     expect(exitCode).toBe(1);
-    expect(stderr).toContain('Unexpected server response: 404');
+    expect(stderr).toContain('what answers there is no worker port of an iii engine (HTTP 404).');
     server.close();
   });
 
@@ -244,6 +257,9 @@ describe('--help', () => {
   test('without a function needs no engine', async () => {
     const { exitCode, stdout } = await iii(['trigger', '--help'], { env: { III_URL: 'ws://127.0.0.1:1' } });
     expect(exitCode).toBe(0);
+    // Either option alone stands for a whole address: what III_URL and config.yaml say counts only without both.
+    expect(stdout).toMatch(/--address <HOST> +.*\[default: localhost\]\n +--port <PORT> +.*\[default: 49134\]\n/);
+    expect(stdout).toContain('Without --address and --port: III_URL, else the worker port of config.yaml here.');
     expect(stdout).toContain(
       "Tip: `iii trigger <fn-path> --help` queries a running engine for the function's description and request schema.",
     );

@@ -10,6 +10,8 @@ import { ambiguousKeys, buildPayload, parseKeyValues, type KeyValue, type WantsT
 import { readFunctionInfo, takesOnlyText } from './schema.js';
 
 export const DEFAULT_TIMEOUT_MS = 30_000;
+/** The longest that a timer of Node can wait, in milliseconds. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 /** Longest wait for the function's schema before values are read by their looks alone, in milliseconds. */
 const SCHEMA_TIMEOUT_MS = 1_000;
 
@@ -92,17 +94,21 @@ async function payloadText(options: TriggerOptions): Promise<string | undefined>
   try {
     return await readFile(json.slice(1), 'utf8');
   } catch (error) {
-    throw new CliError(`Error: --json: cannot read ${json.slice(1)}: ${messageOf(error)}`, { cause: error });
+    const file = json.slice(1);
+    const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    const what = isMissing ? `there is no file ${file}` : `cannot read ${file}: ${messageOf(error)}`;
+    throw new CliError(`Error: --json: ${what}`, { cause: error });
   }
 }
 
 function parseTimeout(text: string | undefined): number {
   if (text === undefined) return DEFAULT_TIMEOUT_MS;
   const timeoutMs = Number(text);
-  if (!/^\d+$/.test(text) || timeoutMs < 1 || timeoutMs >= 2 ** 31) {
-    throw new CliError(`error: invalid value '${text}' for '--timeout-ms <MS>': give a whole number of milliseconds`, {
-      exitCode: USAGE_EXIT,
-    });
+  if (!/^\d+$/.test(text) || timeoutMs < 1 || timeoutMs > MAX_TIMEOUT_MS) {
+    throw new CliError(
+      `error: invalid value '${text}' for '--timeout-ms <MS>': give a whole number of milliseconds from 1 to ${MAX_TIMEOUT_MS}`,
+      { exitCode: USAGE_EXIT },
+    );
   }
   return timeoutMs;
 }

@@ -1,12 +1,23 @@
 /** Adding to a running engine, which edits config.yaml itself and answers once it has applied it. */
+import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { CliError } from '../terminal/errors.js';
 import { colors, harmless, say } from '../terminal/output.js';
-import { alreadyAdded, sayAdded, sayAlreadyThere, type Source, type WorkerAddOptions } from './add-options.js';
+import {
+  alreadyAdded,
+  pathHint,
+  sayAdded,
+  sayAlreadyThere,
+  type Source,
+  type WorkerAddOptions,
+} from './add-options.js';
+import { lastError, lastWords } from './last-words.js';
 import { asText, LONG_TIMEOUT_MS, READY_TIMEOUT_MS, WorkerOpError, type Row, type WorkerOps } from './worker-ops.js';
 
 /** How often the state of a worker that is being installed is looked at, in milliseconds. */
 const WATCH_MS = 500;
+/** Lines of what a worker printed before it failed. */
+const TAIL_LINES = 5;
 
 export async function addLive(source: Source, engine: WorkerOps, options: WorkerAddOptions): Promise<void> {
   const request = { force: options.force === true, reset_config: options.resetConfig === true, yes: true };
@@ -23,7 +34,7 @@ export async function addLive(source: Source, engine: WorkerOps, options: Worker
     }
     await addLocal(source.path, engine, options.wait, request);
   } catch (error) {
-    throw explain(error, source);
+    throw await explain(error, source);
   }
 }
 
@@ -54,6 +65,7 @@ export async function waitReady(name: string, engine: WorkerOps): Promise<void> 
   const deadline = performance.now() + READY_TIMEOUT_MS;
   let seen: string | undefined;
   let told: string | undefined;
+  let toldError: string | undefined;
   for (;;) {
     const row = await engine.call('worker::status', { name });
     const status = asText(row['status']) ?? 'unknown';
@@ -71,10 +83,17 @@ export async function waitReady(name: string, engine: WorkerOps): Promise<void> 
       if (words !== undefined) say(`  ⟳ ${name} ${words}`);
       told = status;
     }
+    // A watcher that waits for the next save runs on, and nothing else would tell of the error until the deadline.
+    const error = status === 'starting' && seen === status ? lastError(row['stderr_tail']) : undefined;
+    if (error !== undefined && error !== toldError) {
+      say(`  | ${harmless(error)}`);
+      toldError = error;
+    }
     seen = status;
     if (performance.now() > deadline) {
       throw new CliError([
         `  ⚠ not ready after ${READY_TIMEOUT_MS / 1000}s (worker is still queued in config.yaml).`,
+        ...tail(row),
         `  Keep watching: iii worker status ${name}`,
         `  Check logs:    iii worker logs ${name} -f`,
       ]);
@@ -90,18 +109,24 @@ const STATES = new Map([
 ]);
 
 function tail(row: Row): string[] {
-  const lines = row['stderr_tail'];
-  return Array.isArray(lines) ? lines.slice(-5).map((line) => `  | ${harmless(String(line))}`) : [];
+  return lastWords(row['stderr_tail'], TAIL_LINES).map((line) => `  | ${harmless(line)}`);
 }
 
-function explain(error: unknown, source: Source): unknown {
+async function explain(error: unknown, source: Source): Promise<unknown> {
   if (!(error instanceof WorkerOpError)) return error;
   if (error.code === 'W111' && source.kind === 'local') {
     const name = /Worker '([^']+)'/.exec(error.message)?.[1] ?? basename(source.path);
     return alreadyAdded(name, source.typed);
   }
-  return new CliError(
-    error.message.split('\n').map((line, i) => (i === 0 ? `error: ${line}` : `  ${line}`)),
-    { cause: error },
+  const lines = error.message.split('\n').map((line, i) => (i === 0 ? `error: ${line}` : `  ${line}`));
+  if (error.code === 'W110' && source.kind === 'registry' && (await isFolder(source.name)))
+    lines.push(pathHint(source.name));
+  return new CliError(lines, { cause: error });
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
   );
 }

@@ -24,6 +24,11 @@ export function sayAlreadyThere(name: string, listedAs: string = name): void {
   say(`  ${colors.green('✓')} Worker ${name} is in config.yaml already${listedAs === name ? '' : ` (as ${listedAs})`}`);
 }
 
+/** Said of a name that is no built-in's. */
+export function pathHint(name: string): string {
+  return `  For a folder of your own write its path: iii worker add ./${name}`;
+}
+
 /** The words for a local worker that config.yaml lists already. */
 export function alreadyAdded(name: string, typed: string): CliError {
   return new CliError([

@@ -5,6 +5,7 @@ import { nearest } from '../terminal/nearest.js';
 import { colors, say } from '../terminal/output.js';
 import {
   alreadyAdded,
+  pathHint,
   sayAdded,
   sayAlreadyThere,
   type LocalSource,
@@ -29,10 +30,7 @@ function checkBuiltIn(name: string, catalog: Catalog): void {
   if (catalog.find(name) !== undefined) return;
   const suggestion = nearest(name, catalog.names());
   const hint = suggestion === undefined ? '' : ` (did you mean '${suggestion}'?)`;
-  throw new CliError([
-    `error: Worker '${name}' not found${hint}`,
-    '  For a folder of your own write its path: iii worker add ./' + name,
-  ]);
+  throw new CliError([`error: Worker '${name}' not found${hint}`, pathHint(name)]);
 }
 
 async function addBuiltIn(name: string, project: LocalProject, catalog: Catalog, options: AddOptions): Promise<void> {

@@ -1,4 +1,5 @@
 /** `iii worker list`: a table on stderr, or `--json` on stdout. */
+import { dirname } from 'node:path';
 import { harmless, print, say } from '../terminal/output.js';
 import { readLocalProject } from './local-project.js';
 import { asText, findEngine, withOps, type Row } from './worker-ops.js';
@@ -18,6 +19,10 @@ export async function workerList(options: WorkerListOptions): Promise<void> {
   if (options.json === true) {
     print(`${JSON.stringify(rows, null, 2)}\n`);
     return;
+  }
+  if (!project.hasConfig) {
+    const shown = engine === undefined ? 'make a project with `iii project init`' : `these are of ${engine.url}`;
+    say(`note: no config file in ${dirname(project.configPath)}: ${shown}`);
   }
   if (rows.length === 0) {
     say('  No workers. Use `iii worker add` to get started.');

@@ -17,6 +17,12 @@ test('a folder without config.yaml has no entries and the usual port', async () 
   expect(project).toMatchObject({ hasConfig: false, entries: [], port: 49_134, configPath: config });
 });
 
+test('a folder in its place is told of', async () => {
+  await expect(readLocalProject(folder.path)).rejects.toThrow(
+    `error: ${folder.path} is a folder, not a config file: name the file in it, e.g. ${config}`,
+  );
+});
+
 test('a file that is no YAML counts as empty: telling of its faults is up to others', async () => {
   await writeFile(config, 'workers: [*nobody]\n  - {');
   expect(await readLocalProject(config)).toMatchObject({ hasConfig: true, entries: [], port: 49_134 });

@@ -95,7 +95,12 @@ async function readText(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return undefined;
+    if (code !== 'EISDIR') throw error;
+    throw new CliError(
+      `error: ${path} is a folder, not a config file: name the file in it, e.g. ${join(path, 'config.yaml')}`,
+      { cause: error },
+    );
   }
 }

@@ -23,6 +23,10 @@ export async function workerLogs(name: string, options: WorkerLogsOptions): Prom
   if (!hasLogs && !(await isKnown(name, project))) {
     throw new CliError(`error: Worker '${name}' is not in config.yaml. Run \`iii worker list\` to see known workers.`);
   }
+  if (!hasLogs && isBuiltIn(name, project)) {
+    say(`${name} runs inside the engine: its lines are in the engine's own output`);
+    return;
+  }
   if (!hasLogs) {
     say(`No logs available for ${name} yet`);
     if (options.follow !== true) return;
@@ -42,6 +46,10 @@ async function follow(stderr: LogFollower, stdout: LogFollower): Promise<never> 
     await stdout.read((chunk) => void process.stdout.write(chunk));
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
+}
+
+function isBuiltIn(name: string, project: LocalProject): boolean {
+  return project.entries.some((entry) => entry.name === name && entry.workerPath === undefined);
 }
 
 async function isKnown(name: string, project: LocalProject): Promise<boolean> {

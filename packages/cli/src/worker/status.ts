@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { CliError } from '../terminal/errors.js';
 import { colors, harmless, print, say } from '../terminal/output.js';
+import { lastWords } from './last-words.js';
 import { readLocalProject, type LocalProject } from './local-project.js';
 import { asText, findEngine, withOps, type Row, type WorkerOps } from './worker-ops.js';
 
@@ -144,6 +145,6 @@ function layout(head: string, rows: readonly (readonly [string, string | undefin
 }
 
 function lastLine(tail: unknown): string | undefined {
-  const last: unknown = Array.isArray(tail) ? tail.at(-1) : undefined;
-  return typeof last === 'string' && last.trim() !== '' ? harmless(last).slice(0, MAX_TAIL_CHARS) : undefined;
+  const [last] = lastWords(tail, 1);
+  return last === undefined ? undefined : harmless(last).slice(0, MAX_TAIL_CHARS);
 }

@@ -118,6 +118,23 @@ describe('without an engine', () => {
     expect(status.exitCode).toBe(1);
     expect(status.stderr).toContain('⚠ engine not running (start it with `iii`)');
   });
+
+  test('a folder without config.yaml is told apart from a project without workers', async () => {
+    const elsewhere = join(folder.path, 'elsewhere');
+    await mkdir(elsewhere);
+    const list = await run(['worker', 'list'], { cwd: elsewhere });
+    expect(list).toMatchObject({ exitCode: 0, stdout: '' });
+    expect(list.stderr).toMatch(/^note: no config file in .*elsewhere/);
+    expect((await worker('list')).stderr).not.toContain('note: no config file');
+  });
+
+  test('the log of a built-in is the log of the engine', async () => {
+    expect(await worker('logs', 'iii-worker-manager')).toMatchObject({
+      exitCode: 0,
+      stdout: '',
+      stderr: "iii-worker-manager runs inside the engine: its lines are in the engine's own output\n",
+    });
+  });
 });
 
 describe('with a running engine', () => {
@@ -137,6 +154,16 @@ describe('with a running engine', () => {
       stderr: "error: Worker 'iii-sate' not found (did you mean 'iii-state'?)\n",
     });
     expect(await config()).toBe(CONFIG);
+  });
+
+  test('the folder that was meant by a bare name is named', async () => {
+    await localWorker('link');
+    await startEngine();
+    const { exitCode, stderr } = await worker('add', 'link');
+    expect(exitCode).toBe(1);
+    expect(stderr).toBe(
+      "error: Worker 'link' not found\n  For a folder of your own write its path: iii worker add ./link\n",
+    );
   });
 
   test('a built-in that the engine refuses is taken out of config.yaml again, and not tried at later saves', async () => {
@@ -219,6 +246,37 @@ describe('with a running engine', () => {
     expect(exitCode).toBe(1);
     expect(stderr).toContain('error: broken failed: ');
     expect(stderr).toContain('iii worker logs broken');
+  });
+
+  test('a local worker that ends by itself is told of with its error, not with what Node prints below', async () => {
+    await mkdir(join(folder.path, 'broken'));
+    await writeFile(
+      join(folder.path, 'broken', 'iii.worker.yaml'),
+      'name: broken\nscripts:\n  start: exec node nothere.js\n',
+    );
+    await startEngine();
+    expect((await worker('add', './broken')).stderr).toMatch(/\n {2}\| Error: Cannot find module '.*nothere\.js'\n/);
+    expect((await worker('status', 'broken')).stderr).toMatch(/ {7}tail: {2}Error: Cannot find module '/);
+  });
+
+  test('the error of a worker whose watcher waits for the next save is told while it is waited for', async () => {
+    await mkdir(join(folder.path, 'broken'));
+    await writeFile(
+      join(folder.path, 'broken', 'iii.worker.yaml'),
+      'name: broken\nscripts:\n  start: node nothere.js || exec sleep 60\n',
+    );
+    await startEngine();
+    const adding = start(['worker', 'add', './broken'], { cwd: folder.path, env: url });
+    await waitFor(() => /\n {2}\| Error: Cannot find module '.*nothere\.js'\n/.test(adding.stderr()));
+    adding.process.kill('SIGKILL');
+    const { stderr } = await adding.finished;
+    expect(stderr.split('Cannot find module')).toHaveLength(2);
+    // It is the error of that run, and not of the next one.
+    await writeFile(join(folder.path, 'broken', 'nothere.js'), 'setInterval(() => undefined, 1000);\n');
+    expect((await worker('restart', 'broken', '--no-wait')).exitCode).toBe(0);
+    const status = await worker('status', 'broken');
+    expect(status.stderr).toContain('⟳ broken starting (pid ');
+    expect(status.stderr).not.toContain('Cannot find module');
   });
 
   test('built-ins cannot be stopped alone', async () => {

@@ -63,6 +63,15 @@ test('a JavaScript worker has plain source', async () => {
   expect(await read('web', 'src', 'index.js')).toContain('web::hello');
 });
 
+test('in the folder of a project the next steps can be typed as they stand', async () => {
+  await writeFile(join(folder.path, 'config.yaml'), 'workers: []\n');
+  const { stderr } = await init('services/link', '-l', 'ts');
+  expect(stderr).toContain(
+    '  Next steps:\n    edit ./services/link/src/index.ts    # add your function handlers\n    iii worker add ./services/link\n',
+  );
+  expect(stderr).not.toContain('path/to');
+});
+
 test('doing it again keeps the id and every edit', async () => {
   await init('web', '-l', 'js');
   const before = await read('web', '.iii', 'worker.ini');
@@ -84,6 +93,10 @@ test.each([
     "error: Worker name 'bad name' contains invalid characters. Only alphanumeric, dash, underscore, and dot are allowed.",
   ],
   [['.hidden', '-l', 'ts'], 'must not begin with a dot'],
+  [
+    ['http', '-l', 'py'],
+    "error: 'http' is the name of a built-in worker\n  cause: an entry of that name in config.yaml runs the built-in\n  fix: choose another name, e.g. my-http",
+  ],
 ])('%j is refused and writes nothing', async (words, message) => {
   const { exitCode, stderr } = await init(...words);
   expect(exitCode).toBe(1);

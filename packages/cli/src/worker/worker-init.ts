@@ -1,6 +1,7 @@
 /** `iii worker init`: writes a worker that runs as it is. Touches no project and installs nothing. */
 import { randomUUID } from 'node:crypto';
-import { basename, join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { basename, isAbsolute, join, relative } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { formatIni, readIni } from '../project/ini.js';
 import { openTarget, writeAbsent } from '../project/target-folder.js';
@@ -16,6 +17,7 @@ export interface WorkerInitOptions {
   readonly directory?: string;
   readonly templateDir?: string;
   readonly allowNonEmpty?: boolean;
+  readonly configPath: string;
 }
 
 const WORKER_INI = join('.iii', 'worker.ini');
@@ -35,7 +37,10 @@ export async function workerInit(name: string | undefined, options: WorkerInitOp
   const template = TEMPLATES[language];
   // A path given as the name ends in the worker's name, as in `iii worker init workers/link`.
   const directory = options.directory ?? name;
-  if (name !== undefined) checkWorkerName(basename(name));
+  if (name !== undefined) {
+    checkWorkerName(basename(name));
+    await checkNotBuiltIn(basename(name));
+  }
   const folder = await openTarget({ name, directory, allowNonEmpty: options.allowNonEmpty, marker: WORKER_INI });
   const before = await readIni(join(folder, WORKER_INI));
   const workerName = before?.get('name') ?? (name === undefined ? basename(folder) : basename(name));
@@ -51,10 +56,27 @@ export async function workerInit(name: string | undefined, options: WorkerInitOp
   say(`  ${colors.green('✓')} iii worker '${workerName}' (${template.short}) scaffolded at ${folder}`);
   say(`  id: ${id}`);
   say('  Next steps:');
-  say(`    cd ${directory ?? folder}`);
-  say(`    edit ./${template.entry}    # add your function handlers`);
-  say('    iii worker add ./path/to/this-worker    # from a parent iii project');
+  const path = relative('.', folder);
+  if (path !== '' && !path.startsWith('..') && !isAbsolute(path) && existsSync(options.configPath)) {
+    say(`    edit ./${join(path, template.entry)}    # add your function handlers`);
+    say(`    iii worker add ./${path}`);
+  } else {
+    say(`    cd ${directory ?? folder}`);
+    say(`    edit ./${template.entry}    # add your function handlers`);
+    say('    iii worker add ./path/to/this-worker    # from a parent iii project');
+  }
   say('  Docs: https://iii.dev/docs/quickstart');
+}
+
+/** A built-in's entry in config.yaml cannot be a folder's. */
+async function checkNotBuiltIn(name: string): Promise<void> {
+  const { staticCatalog } = await import('@trine/engine/config');
+  if (staticCatalog().find(name) === undefined) return;
+  throw problem(
+    `'${name}' is the name of a built-in worker`,
+    'an entry of that name in config.yaml runs the built-in',
+    `choose another name, e.g. my-${name}`,
+  );
 }
 
 function parseLanguage(text: string): Language {

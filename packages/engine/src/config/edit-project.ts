@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { basename, dirname, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { toErrorBody } from '@trine/protocol';
 import { writeAtomically } from './atomic-write.js';
 import type { Catalog } from './catalog.js';
@@ -73,10 +73,12 @@ export async function readProjectText(path: string, shown: string): Promise<stri
     return await readFile(path, 'utf8');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    const message =
-      code === 'ENOENT'
-        ? `Config file not found: '${shown}'.\nHint: create a config.yaml or pass --use-default-config to run with defaults.`
-        : `Failed to read config file '${shown}': ${toErrorBody(error).message}`;
+    let message = `Failed to read config file '${shown}': ${toErrorBody(error).message}`;
+    if (code === 'ENOENT') {
+      message = `Config file not found: '${shown}'.\nHint: create a config.yaml or pass --use-default-config to run with defaults.`;
+    } else if (code === 'EISDIR') {
+      message = `'${shown}' is a folder, not a config file: name the file in it, e.g. '${join(shown, 'config.yaml')}'.`;
+    }
     throw new ConfigError([{ file: '', line: undefined, message }], { cause: error });
   }
 }

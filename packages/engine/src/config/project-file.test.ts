@@ -58,6 +58,12 @@ describe('config.yaml on disk', () => {
     );
   });
 
+  it('says so when it is a folder', async () => {
+    await expect(ProjectFile.open(folder.path, testCatalog, {})).rejects.toThrow(
+      `'${folder.path}' is a folder, not a config file: name the file in it, e.g. '${path}'.`,
+    );
+  });
+
   it('applies a good edit, tells a bad one and keeps what it had, and applies the next good one', async () => {
     const file = await project('workers: []\n');
     const seen = await watched(file);
@@ -80,6 +86,23 @@ describe('config.yaml on disk', () => {
     await waitFor(() => names(file.current).length === 2);
     expect(seen.changed.every((next) => next.entries.length > 0)).toBe(true);
   });
+
+  it.each(['', '\n', '# all of it is commented out\n'])(
+    'refuses %j when workers run: that is rarely meant',
+    async (text) => {
+      const file = await project('workers:\n  - name: queue\n');
+      const seen = await watched(file);
+      await writeFile(path, text);
+      await waitFor(() => seen.refused.length === 1);
+      expect(seen.refused[0]?.message).toBe(
+        'config.yaml: the file is empty, which would stop every worker; if that is meant, write `workers: []`',
+      );
+      expect(names(file.current)).toEqual(['queue']);
+      await writeFile(path, 'workers: []\n');
+      await waitFor(() => seen.changed.length === 1);
+      expect(names(file.current)).toEqual([]);
+    },
+  );
 
   it('sees an editor that renames another file into place, twice', async () => {
     const file = await project('workers: []\n');

@@ -31,6 +31,7 @@ import { ProjectWatcher } from './project-watcher.js';
 const SETTLE_MS = 30;
 /** The same for an empty file, which is rarely meant. */
 const EMPTY_SETTLE_MS = 500;
+const EMPTIED = 'the file is empty, which would stop every worker; if that is meant, write `workers: []`';
 /** After this many changes in a row the text is taken as it is. */
 const MAX_SETTLE_ROUNDS = 20;
 
@@ -209,6 +210,8 @@ export class ProjectFile implements ChangeableProject {
     this.#seen = seen;
     const next = this.#parse(text);
     const before = this.#current;
+    // Emptied by a slip, or not written to its end by now: a project without workers says so.
+    if (before.entries.length > 0 && parseDocument(text).contents === null) throw this.#error(EMPTIED);
     const { added, removed, changed } = diffProjects(before, next);
     // A file of settings that belongs to no entry here (a remote worker's) changes nothing that runs.
     const concernsNobody = sameText && last.taken && added.length + removed.length + changed.length === 0;

@@ -13,8 +13,8 @@ import { isSeparator, tailLines } from './worker-output.js';
 /** Most lines that `worker::logs` returns of each stream. */
 const MAX_TAIL_LINES = 1000;
 const DEFAULT_TAIL_LINES = 100;
-/** Lines of each stream in a status. */
-const STATUS_TAIL_LINES = 10;
+/** Lines of each stream in a status: Node prints some twenty of an error, its message first. */
+const STATUS_TAIL_LINES = 30;
 
 const name = z.string().describe("The worker's name in config.yaml");
 /** Registers `worker::{add,remove,list,status,start,stop,restart,logs}`. */
@@ -178,9 +178,14 @@ function unknownStatus(workerName: string): Record<string, JsonValue> {
 }
 
 /** The last lines of the worker itself, without those that separate its runs. */
+/** The last lines of the last run or install: what an earlier one printed says nothing of this one. */
 async function lastPrinted(path: string): Promise<string[]> {
   const lines = await tailLines(path, 2 * STATUS_TAIL_LINES);
-  return lines.filter((line) => !isSeparator(line)).slice(-STATUS_TAIL_LINES);
+  const begun = lines.map((line) => isSeparator(line) && /^--- (?:run|install) /.test(line)).lastIndexOf(true);
+  return lines
+    .slice(begun + 1)
+    .filter((line) => !isSeparator(line))
+    .slice(-STATUS_TAIL_LINES);
 }
 
 /** One sentence on what a person may do, or null when there is nothing to do. */

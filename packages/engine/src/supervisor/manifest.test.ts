@@ -7,6 +7,12 @@ import { MAX_MANIFEST_BYTES, parseManifest, readManifest } from './manifest.js';
 const PATH = '/p/iii.worker.yaml';
 
 describe('a worker manifest', () => {
+  it('that is no YAML is told of in one line', () => {
+    expect(() => parseManifest(PATH, 'name: a\nscripts: [\nstart: x\n')).toThrow(
+      /^\/p\/iii\.worker\.yaml: not valid YAML at line \d, column \d: [^\n]+$/,
+    );
+  });
+
   it('is read whole', () => {
     const manifest = parseManifest(
       PATH,

@@ -4,7 +4,7 @@
  */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseDocument } from 'yaml';
+import { LineCounter, parseDocument } from 'yaml';
 import { ManifestError } from './errors.js';
 
 export const MANIFEST_FILE = 'iii.worker.yaml';
@@ -70,9 +70,13 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
 
 /** @param path - for messages only */
 export function parseManifest(path: string, text: string): Manifest {
-  const document = parseDocument(text);
+  const lineCounter = new LineCounter();
+  const document = parseDocument(text, { lineCounter, prettyErrors: false });
   const syntax = document.errors[0];
-  if (syntax !== undefined) throw new ManifestError(`${path}: ${syntax.message}`);
+  if (syntax !== undefined) {
+    const { line, col } = lineCounter.linePos(syntax.pos[0]);
+    throw new ManifestError(`${path}: not valid YAML at line ${line}, column ${col}: ${syntax.message}`);
+  }
   const faults: string[] = [];
   const unknown: string[] = [];
   const root = toMapping(document.toJS({ mapAsMap: true }) ?? new Map());

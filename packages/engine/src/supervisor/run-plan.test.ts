@@ -16,6 +16,14 @@ async function files(contents: Readonly<Record<string, string>>): Promise<void> 
 }
 
 describe('how a worker is installed and started', () => {
+  it('names what is wrong with a worker_path that leads to no folder', async () => {
+    await files({ 'main.py': '' });
+    await expect(planRun(join(folder.path, 'absent'))).rejects.toThrow(/absent does not exist; correct worker_path/);
+    await expect(planRun(join(folder.path, 'main.py'))).rejects.toThrow(
+      `${join(folder.path, 'main.py')} is no folder; worker_path in config.yaml must name the folder of a worker`,
+    );
+  });
+
   it.each([
     ['typescript', 'npm', 'src/index.ts', 'npm install', 'npx tsx watch src/index.ts'],
     ['typescript', 'pnpm', 'src/main.ts', 'pnpm install', 'pnpm exec tsx watch src/main.ts'],

@@ -2,7 +2,7 @@
  * How a worker's folder is installed and started: what its manifest says, or else what its files
  * suggest.
  */
-import { access, readFile } from 'node:fs/promises';
+import { access, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ManifestError } from './errors.js';
 import { MANIFEST_FILE, readManifest, type Manifest, type PackageManager, type RuntimeKind } from './manifest.js';
@@ -43,6 +43,8 @@ const SELF_WATCHING =
 export async function planRun(folder: string): Promise<RunPlan> {
   if (!(await exists(folder)))
     throw new ManifestError(`the folder ${folder} does not exist; correct worker_path in config.yaml`);
+  if (!(await stat(folder)).isDirectory())
+    throw new ManifestError(`${folder} is no folder; worker_path in config.yaml must name the folder of a worker`);
   const manifest = await readManifest(folder);
   const pkg = await readPackageJson(folder);
   const kind = manifest?.runtime.kind ?? (await guessKind(folder, pkg, manifest));

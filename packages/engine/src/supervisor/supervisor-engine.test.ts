@@ -103,6 +103,23 @@ describe('local workers of an engine', { timeout: TIMEOUT_MS }, () => {
     expect(await groupWorks(one)).toBe(false);
   });
 
+  it('are listed where config.yaml has them, not in the order in which workers start', async () => {
+    await addFolder('one');
+    await config('one');
+    const path = join(folder.path, 'config.yaml');
+    await writeFile(path, `${await readFile(path, 'utf8')}  - name: iii-pubsub\n`);
+    const running = await start();
+    const names = async (): Promise<string[]> => {
+      const list = await running.worker('test').trigger<unknown, Listed>({ function_id: 'worker::list', payload: {} });
+      return list.workers.map((worker) => worker.name);
+    };
+    expect((await names()).slice(0, 3)).toEqual(['iii-worker-manager', 'one', 'iii-pubsub']);
+    const head = '# kept\nworkers:\n';
+    await writeFile(path, (await readFile(path, 'utf8')).replace(head, `${head}  - name: iii-queue\n`));
+    await waitFor(async () => (await names()).includes('iii-queue'));
+    await waitFor(async () => (await names())[0] === 'iii-queue', { what: 'the new entry in its place' });
+  });
+
   it('connect to the address that the engine listens on, and again when it moves', async () => {
     await addFolder('one');
     await configAt('127.0.0.2', 'one');

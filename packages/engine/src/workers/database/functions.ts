@@ -17,7 +17,7 @@ const TTL_SECONDS = 3_600;
 const MAX_STATEMENTS = 10_000;
 
 const db = z.string().nullish().describe('Name of the database; default the only one, else `primary`');
-const sql = z.string().nullish().describe('The statement (required)');
+const sql = z.string().nullish().describe('The statement; needed, here or under `query`');
 const query = z.string().nullish().describe('Older name of `sql`');
 const params = z
   .union([z.array(z.unknown()), z.string()])
