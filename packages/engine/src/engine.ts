@@ -397,7 +397,9 @@ export class Engine {
       else if (!this.#builtIns.has(after.id)) this.#applied = this.#applied.filter((each) => each !== old);
     }
     for (const entry of [...added].sort(byStartOrder)) await attempt('added', entry, () => this.#startEntry(entry));
-    const counts = `+${added.length} added, -${removed.length} removed, ~${changed.length} changed, =${unchanged.length} unchanged`;
+    // As many as the file lists: what runs in any case is not its reader's concern.
+    const listed = unchanged.filter(({ id }) => next.entries.some((entry) => entry.id === id));
+    const counts = `+${added.length} added, -${removed.length} removed, ~${changed.length} changed, =${listed.length} unchanged`;
     this.#log.for('iii::reload').info(`reload: diff ${counts}`);
     this.project.applied();
     if (refused.size > 0) {

@@ -97,6 +97,8 @@ export class LocalWorker {
   #failure: string | undefined;
   #nextStartAt: number | undefined;
   #startedAt = 0;
+  /** Since when it is waited for: its start, or the loss of its connection. */
+  #awaitedSince = 0;
 
   constructor(options: LocalWorkerOptions) {
     this.#options = options;
@@ -405,8 +407,10 @@ export class LocalWorker {
     if (state !== 'failed' && state !== 'stopping' && state !== 'stopped') this.#failure = undefined;
     const before = this.#state;
     this.#state = state;
+    const now = this.#options.host.clock.monotonic();
+    if (state === 'starting') this.#awaitedSince = now;
     if (state === 'running') {
-      const afterMs = Math.round(this.#options.host.clock.monotonic() - this.#startedAt);
+      const afterMs = Math.round(now - this.#awaitedSince);
       this.#log.info('worker ready', { worker: this.name, pid: this.#process?.pid, after_ms: afterMs });
     }
     if (before !== state) this.changed.emit(this.status);
