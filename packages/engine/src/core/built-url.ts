@@ -9,3 +9,11 @@ export function builtUrl(from: string, path: string): URL {
   const base = from.endsWith('.ts') ? from.replace(/\/src\/(?!.*\/src\/)/, '/dist/') : from;
   return new URL(path, base);
 }
+
+/**
+ * Node's own arguments for a thread: those of the process, but for what is true of its program's text only. A thread
+ * of a program given with `node --input-type=module -e` would not start with it.
+ */
+export function threadArgv(): string[] {
+  return process.execArgv.filter((word) => !word.startsWith('--input-type'));
+}

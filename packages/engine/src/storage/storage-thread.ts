@@ -11,7 +11,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { TrineError } from '@trine/protocol';
-import { builtUrl } from '../core/built-url.js';
+import { builtUrl, threadArgv } from '../core/built-url.js';
 import type { StoreValue } from '../core/store.js';
 import { StorageCode } from './errors.js';
 import {
@@ -85,6 +85,7 @@ export class StorageThread {
   #flushPlanned = false;
   #isPressed = false;
   #isSlow = false;
+  #isStopping = false;
   #ended = false;
   #look: NodeJS.Timeout | undefined;
   /** The newest operation at each look. */
@@ -97,6 +98,7 @@ export class StorageThread {
     this.#worker = new Worker(builtUrl(import.meta.url, entry), {
       workerData: { readOnly: kind === 'reader', taken: this.#taken.buffer } satisfies ThreadData,
       name: `storage ${kind}`,
+      execArgv: threadArgv(),
     });
     this.#worker.on('message', (message: FromThread) => this.#answered(message));
     this.#worker.on('error', (error) => this.#end(`the storage thread failed: ${error.message}`));
@@ -135,6 +137,7 @@ export class StorageThread {
 
   async stop(): Promise<void> {
     if (!this.#ended) {
+      this.#isStopping = true;
       this.#flush(true);
       this.#worker.postMessage({ kind: 'stop' } satisfies ToThread);
       this.#worker.ref();
@@ -202,7 +205,8 @@ export class StorageThread {
       if (answers[i + 1] === true) waiter?.resolve(answers[i + 2]);
       else waiter?.reject(toError(answers[i + 2] as Failure));
     }
-    if (this.#waiters.size === 0 && this.#questions.size === 0) this.#worker.unref();
+    // Whoever stops waits for the exit, which nothing else may keep the process alive for.
+    if (this.#waiters.size === 0 && this.#questions.size === 0 && !this.#isStopping) this.#worker.unref();
     this.#flush(false);
   }
 

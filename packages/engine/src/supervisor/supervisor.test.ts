@@ -276,6 +276,7 @@ describe('a local worker', () => {
   it('restarts when the worker port of the engine moves: whatever it starts anew would call the old one', async () => {
     await bench.add('w', server());
     expect(await bench.line('w')).toContain('ws://localhost:4711');
+    await bench.line('w', 1); // or it is ended between its two lines
     bench.port = 4712;
     bench.changes.emit({ kind: 'applied' });
     expect(await bench.line('w', 2)).toContain('ws://localhost:4712');

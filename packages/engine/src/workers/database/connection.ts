@@ -5,6 +5,7 @@
  * are the thread's first message, and its exit. While `open`, at most one call is under way.
  */
 import { Worker } from 'node:worker_threads';
+import { threadArgv } from '../../core/built-url.js';
 import { systemClock, type Timer } from '../../core/clock.js';
 import { DatabaseError, driverError } from './errors.js';
 import type { Call, FromThread, ThreadOptions, ToThread } from './messages.js';
@@ -25,11 +26,16 @@ export class Connection {
   readonly #exited: Promise<void>;
   #waiter: Waiter | undefined;
   #reason: string | undefined;
+  #isClosing = false;
   #ended = false;
 
   private constructor(entry: URL, options: ThreadOptions, opened: Waiter) {
     this.#waiter = opened;
-    this.#worker = new Worker(entry, { workerData: options, name: `database ${options.name}` });
+    this.#worker = new Worker(entry, {
+      workerData: options,
+      name: `database ${options.name}`,
+      execArgv: threadArgv(),
+    });
     this.#worker.on('message', (message: FromThread) => this.#answered(message));
     this.#worker.on('error', (error) => (this.#reason = error.message));
     this.#exited = new Promise((done) =>
@@ -87,6 +93,7 @@ export class Connection {
   /** Closes the file after the running call, and ends the thread. */
   async close(): Promise<void> {
     if (!this.#ended) {
+      this.#isClosing = true;
       this.#worker.postMessage({ kind: 'close' } satisfies ToThread);
       this.#worker.ref();
     }
@@ -102,7 +109,8 @@ export class Connection {
   #answered(message: FromThread): void {
     const waiter = this.#waiter;
     this.#waiter = undefined;
-    this.#worker.unref();
+    // Whoever closes it waits for the exit, which nothing else may keep the process alive for.
+    if (!this.#isClosing) this.#worker.unref();
     switch (message.kind) {
       case 'open':
         return waiter?.resolve('');
