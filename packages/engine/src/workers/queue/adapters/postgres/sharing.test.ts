@@ -508,6 +508,22 @@ describe.skipIf(missing !== undefined)(title, () => {
     });
   });
 
+  it('drops what is over the bytes of a backlog in a few steps, and not more than that', async () => {
+    const line = await a.subscription('f', { maxBacklogBytes: 10_000 });
+    await sql(`CREATE TABLE trine.steps (at bigint);
+      CREATE FUNCTION trine.step() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO trine.steps VALUES (0); RETURN NULL; END';
+      GRANT INSERT ON trine.steps TO PUBLIC;
+      CREATE TRIGGER step AFTER UPDATE OF expired ON trine.lines FOR EACH ROW EXECUTE FUNCTION trine.step()`);
+    a.broker.consume(line, 0);
+    const text = 'x'.repeat(98); // 100 with its quotes
+    await Promise.all(Array.from({ length: 900 }, () => a.broker.publish(a.message(text))));
+    await waitFor(async () => (await a.broker.stats([line])).bytes <= 10_000);
+    expect(await a.broker.stats([line])).toMatchObject({ bytes: 10_000, waiting: 100 });
+    const steps = Number(await sql('SELECT count(*) FROM trine.steps'));
+    expect(steps).toBeGreaterThan(0);
+    expect(steps).toBeLessThan(60);
+  });
+
   it('syncs what it acknowledges on a connection that was told not to, as one of a pooler may be', async () => {
     const answer = await sql(
       `SET synchronous_commit = off; BEGIN; SELECT trine.end_batch('w', 1, '[]'); SHOW synchronous_commit; COMMIT`,

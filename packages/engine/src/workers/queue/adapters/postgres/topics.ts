@@ -356,8 +356,9 @@ export class Messages {
     let dropped = 0;
     let droppedLength = 0;
     while (dropped < count || droppedLength < length) {
-      // By size: one after the other, or more would go than must.
-      const most = dropped < count ? Math.min(CHUNK, count - dropped) : 1;
+      // Half of what their average size says: one at a time takes a round trip each, and too many must not go.
+      const bySize = Math.floor((length - droppedLength) / (line.backlogLength / Math.max(1, line.backlog)) / 2);
+      const most = Math.min(CHUNK, dropped < count ? count - dropped : Math.max(1, bySize));
       const [row] = await query<{
         readonly expired: number;
         readonly dropped: number;

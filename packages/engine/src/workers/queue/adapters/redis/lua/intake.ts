@@ -118,8 +118,8 @@ end
 
 /**
  * topic, data, traceparent, baggage, created, size, head of receipts, replay retention, bounds of what is
- * held: messages, bytes, topics; share of a backlog that is nearly full. Answers the reason when nothing more can be held, else for each
- * subscription that is nearly full: line, waiting, bytes, expired.
+ * held: messages, bytes, topics; share of its bound from which a backlog is nearly full. Answers the reason when
+ * nothing more can be held, else for each subscription that is nearly full: line, waiting, bytes, expired.
  */
 export const PUBLISH = `${DELIVER}
 local topic, t = ARGV[1], now()
